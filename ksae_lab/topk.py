@@ -1,0 +1,55 @@
+"""Which k? The one discrete choice that everything else in the book turns around."""
+
+from typing import Literal
+
+import numpy as np
+
+By = Literal["value", "magnitude"]
+
+
+def top_k_mask(h: np.ndarray, k: int, *, by: By = "value") -> np.ndarray:
+    """Mark the k largest entries of each row: exactly k, ties to the lowest index.
+
+    `h` has shape (..., n); the mask is boolean and has the same shape.
+    `by="value"` ranks signed values, `by="magnitude"` ranks absolute values.
+    The cost is O(n) a row: a partition finds the k-th largest value, and no row is sorted.
+    `k = 0` selects nothing and `k = n` everything.
+
+    Raises `TypeError` if `k` is no integer, and `ValueError` if `k` is outside 0…n,
+    if `h` is a scalar or holds a NaN (which has no rank), or if `by` is not known.
+
+    Chapter 2.
+    """
+    scores = _scores(h, by)
+    n = scores.shape[-1]
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
+        raise TypeError(f"k is {k!r}, not an integer. Give the number of units to keep, 0 to {n}.")
+    if not 0 <= k <= n:
+        raise ValueError(f"k = {k}, but a row has {n} entries. Choose k from 0 to {n}.")
+    if k == 0:
+        return np.zeros(scores.shape, dtype=bool)
+
+    kth_largest = np.partition(scores, n - k, axis=-1)[..., n - k, None]
+    above = scores > kth_largest
+    # A threshold alone would keep every unit of a tie. Fewer than k are above it;
+    # the places that are left go to the tied units from the left.
+    tied = scores == kth_largest
+    places_left = k - above.sum(axis=-1, keepdims=True)
+    return above | (tied & (tied.cumsum(axis=-1) <= places_left))
+
+
+def _scores(h: np.ndarray, by: By) -> np.ndarray:
+    """The numbers that are ranked, once it is sure that they can be."""
+    h = np.asarray(h)
+    if h.ndim == 0:
+        raise ValueError("h is a single number. Give an array of shape (..., n), units last.")
+    if np.isnan(h).any():
+        raise ValueError(
+            "h holds NaN, which is neither larger nor smaller than anything. "
+            "Find where it arose before selecting; a learning rate that is too high is common."
+        )
+    if by == "value":
+        return h
+    if by == "magnitude":
+        return np.abs(h)
+    raise ValueError(f"by is {by!r}; choose 'value' or 'magnitude'.")
