@@ -1,5 +1,6 @@
 """Is the gradient right? Ask the loss itself, by nudging one parameter at a time."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,7 @@ def check_gradients(
     model: Model,
     *batch: np.ndarray,
     claimed: dict[str, np.ndarray] | None = None,
+    names: Iterable[str] | None = None,
     epsilon: float = 1e-6,
 ) -> GradientCheck:
     """Compare gradients with central differences, (L(w + ε) − L(w − ε)) / 2ε for each number w.
@@ -60,26 +62,30 @@ def check_gradients(
     `choices(*batch)`, a list of boolean arrays.
     A nudge that changes a choice steps over a jump of the loss, where no slope exists:
     such numbers are left out and counted in `skipped`.
-    `claimed` checks gradients from elsewhere (same names and shapes) in place of the model's own.
+    `claimed` checks gradients from elsewhere (same names and shapes) in place of the model's own,
+    `names` only these parameters.
     Every parameter is put back exactly as it was.
 
-    Raises `TypeError` if a parameter is not float64 (differences of 10⁻⁶ drown in float32),
-    and `ValueError` if the claimed names or shapes are not those of the parameters.
+    Raises `KeyError` for a name the model has not, `ValueError` if the claimed shapes are not
+    those of the parameters, and `TypeError` if a parameter is not float64
+    (differences of 10⁻⁶ drown in float32).
 
     Chapter 3.
     """
     parameters = model.parameters
+    if names is not None:
+        parameters = {name: parameters[name] for name in names}
     for name, w in parameters.items():
         if w.dtype != np.float64:
             raise TypeError(f"{name} is {w.dtype}; build the model with dtype=np.float64.")
     if claimed is None:
         claimed = model.loss_and_gradients(*batch)[1]
     shapes = {name: w.shape for name, w in parameters.items()}
-    if {name: np.shape(g) for name, g in claimed.items()} != shapes:
+    if {name: np.shape(claimed.get(name)) for name in parameters} != shapes:
         raise ValueError(f"The gradients do not match the parameters, which are {shapes}.")
 
     numerical = {name: np.empty_like(w) for name, w in parameters.items()}
-    claimed = {name: np.array(g, dtype=np.float64) for name, g in claimed.items()}
+    claimed = {name: np.array(claimed[name], dtype=np.float64) for name in parameters}
     before = _choices(model, batch)
     skipped = 0
     for name, w in parameters.items():

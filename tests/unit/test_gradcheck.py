@@ -103,3 +103,13 @@ def test_says_what_is_wrong():
     model.parameters["w"] = np.zeros(2, np.float32)
     with pytest.raises(TypeError, match=r"w is float32; build the model with dtype=np\.float64"):
         check_gradients(model)
+
+
+def test_only_the_named_parameters_are_checked():
+    model = Model([1.0, 2.0], cubes, lambda w: 3 * w**2)
+    model.parameters["idle"] = np.zeros(3)
+    found = check_gradients(model, names=["w"])
+    assert found.checked == 2
+    assert list(found.numerical) == list(found.claimed) == ["w"]
+    with pytest.raises(KeyError, match="v"):
+        check_gradients(model, names=["v"])

@@ -1,0 +1,216 @@
+"""One style for every picture of the book.
+
+Figures are transparent with mid-grey axes, so that they read on a light and on a dark page.
+They are as narrow as a phone and as tall as they need to be.
+The same thing has the same colour everywhere (the hues are Okabe and Ito's).
+Every function returns the figure and leaves it closed: a notebook shows it once, as a result.
+"""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from ksae_lab.training import History
+
+WIDTH = 4.0  # inches: 384 pixels on a page, a little more than a phone's column
+
+GREY = "#808080"
+COLOURS = {
+    "k-sparse": "#D55E00",
+    "SparseDream": "#CC79A7",
+    "PCA": "#0072B2",
+    "dictionary + OMP": "#009E73",
+    "published": GREY,
+}
+MARKERS = {
+    "k-sparse": "o",
+    "SparseDream": "D",
+    "PCA": "s",
+    "dictionary + OMP": "^",
+    "published": "x",
+}
+
+# Zero is transparent: it shows the page, whatever its colour. Negative blue, positive vermilion.
+DIVERGING = LinearSegmentedColormap.from_list(
+    "zero is the page",
+    [(0.0, 0.45, 0.70, 1.0), (0.5, 0.5, 0.5, 0.0), (0.84, 0.37, 0.0, 1.0)],
+)
+
+
+def use_style() -> None:
+    """Make the book's style matplotlib's default, for this session; call it once, on top.
+
+    Chapter 1.
+    """
+    plt.rcParams.update(
+        {
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "savefig.facecolor": "none",
+            "figure.dpi": 160,
+            "figure.figsize": (WIDTH, 2.8),
+            "figure.constrained_layout.use": True,
+            "font.size": 13,
+            "axes.labelsize": 13,
+            "axes.titlesize": 13,
+            "xtick.labelsize": 12,
+            "ytick.labelsize": 12,
+            "text.color": GREY,
+            "axes.labelcolor": GREY,
+            "axes.edgecolor": GREY,
+            "xtick.color": GREY,
+            "ytick.color": GREY,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": plt.cycler(color=[c for c in COLOURS.values() if c != GREY]),
+            "lines.linewidth": 1.8,
+            "lines.markersize": 5,
+            "image.cmap": "gray",
+            "image.interpolation": "nearest",
+        }
+    )
+    try:
+        notebook = get_ipython()  # type: ignore[name-defined]
+    except NameError:
+        return
+    # Notebooks crop figures to their ink by default; then no two have letters of the same size.
+    notebook.run_line_magic("config", "InlineBackend.print_figure_kwargs = {'bbox_inches': None}")
+
+
+def canvas(height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray]:
+    """A figure of the book's width and `height` inches, and its empty axes (rows, columns).
+
+    `options` go to `matplotlib.pyplot.subplots`; a single axes comes alone, not in an array.
+
+    Chapter 1.
+    """
+    fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), **options)
+    plt.close(fig)
+    return fig, axes
+
+
+def tiles(images: np.ndarray, columns: int = 10, *, signed: bool = False) -> Figure:
+    """Images of shape (count, d), d a square number, side by side in rows of `columns`.
+
+    Digits are grey from 0 (black) to 1 (white).
+    `signed=True` is for weights: zero is the page, and all share one range around it.
+
+    Raises `ValueError` if d is not a square.
+
+    Chapter 1.
+    """
+    rows = -(-len(images) // columns)
+    fig, axes = canvas(rows * WIDTH / columns, rows, columns, squeeze=False)
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    show = _shower(images, signed)
+    for ax, image in zip(axes.flat, images, strict=False):
+        show(ax, image)
+    return fig
+
+
+def reconstructions(x: np.ndarray, x_hat: Mapping[str, np.ndarray]) -> Figure:
+    """The images x (count, d) in the first row, and below it each of `x_hat` (count, d) by name.
+
+    All are grey from 0 to 1, clipped there.
+
+    Chapter 1.
+    """
+    named_rows = {"original": x, **x_hat}
+    height = len(named_rows) * (WIDTH / len(x) + 0.3)
+    fig, axes = canvas(height, len(named_rows), len(x), squeeze=False)
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    show = _shower(x, signed=False)
+    for row, (name, images) in zip(axes, named_rows.items(), strict=True):
+        row[0].set_title(name, loc="left", fontsize=12)
+        for ax, image in zip(row, images, strict=True):
+            ax.set_axis_off()
+            show(ax, image)
+    return fig
+
+
+def learning_curve(history: History) -> Figure:
+    """Training and, where there is one, validation loss against the epoch, on a log scale.
+
+    Lab 1.
+    """
+    fig, ax = canvas(2.8)
+    curves = {"training": (history.training, GREY)}
+    if history.validation:
+        curves["validation"] = (history.validation, COLOURS["k-sparse"])
+    for name, (losses, colour) in curves.items():
+        ax.plot(np.arange(1, len(losses) + 1), losses, color=colour)
+        end_label(ax, len(losses), losses[-1], name, colour)
+    ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
+    return fig
+
+
+def error_against_k(
+    curves: Mapping[str, Mapping[int, np.ndarray | float]], *, level=None
+) -> Figure:
+    """Mean squared error against the number k of active units, one line a method.
+
+    `curves` maps a method's name to {k: mse}; where mse is an array of shape (seeds,),
+    the line is its mean and the bar its 95 % t-interval.
+    `level`, a pair (name, mse), is drawn as a thin line across.
+
+    Chapter 1.
+    """
+    fig, ax = canvas(3.6)
+    if level is not None:
+        name, value = level
+        ax.axhline(value, color=GREY, linewidth=0.8, linestyle=":")
+        ax.text(1, value, name, transform=ax.get_yaxis_transform(), va="bottom", ha="right")
+    for name, by_k in curves.items():
+        k = list(by_k)
+        mean = [np.mean(by_k[i]) for i in k]
+        half = [interval_half_width(by_k[i]) for i in k]
+        colour = COLOURS.get(name, GREY)
+        ax.errorbar(k, mean, half, color=colour, marker=MARKERS.get(name, "."), capsize=3)
+        end_label(ax, k[-1], mean[-1], name, colour)
+    ax.set(xlabel="k, active units", ylabel="mean squared error", xscale="log")
+    ax.set_xticks(k, [str(i) for i in k])
+    ax.minorticks_off()
+    ax.set_ylim(bottom=0)
+    return fig
+
+
+def interval_half_width(samples: np.ndarray | float) -> float:
+    """Half of the 95 % t-interval of the mean of `samples` (seeds,); 0 for a single number.
+
+    Source: Student (1908).
+    Lab 1.
+    """
+    samples = np.atleast_1d(samples)
+    if len(samples) == 1:
+        return 0.0
+    from scipy.stats import t
+
+    standard_error = samples.std(ddof=1) / np.sqrt(len(samples))
+    return float(t.ppf(0.975, len(samples) - 1) * standard_error)
+
+
+def end_label(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
+    """Name a line where it ends at the data point (x, y), both scalars, in the line's colour.
+
+    Chapter 1.
+    """
+    ax.annotate(text, (x, y), (6, 0), textcoords="offset points", color=colour, va="center")
+
+
+def _shower(images: np.ndarray, signed: bool):
+    """A function that draws one flat image on an axes, in a range shared by all `images`."""
+    side = round(np.sqrt(images.shape[1]))
+    if side * side != images.shape[1]:
+        raise ValueError(f"{images.shape[1]} pixels make no square image; expected 784 or so.")
+    if signed:
+        limit = np.abs(images).max()
+        look = {"vmin": -limit, "vmax": limit, "cmap": DIVERGING}
+    else:
+        look = {"vmin": 0, "vmax": 1, "cmap": "gray"}
+    return lambda ax, image: ax.imshow(image.reshape(side, side), **look)

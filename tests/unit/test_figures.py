@@ -1,0 +1,95 @@
+"""Figures show the data they were given: read back from the artists, not from the pixels."""
+
+import io
+
+import matplotlib.image
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from scipy.stats import t, ttest_1samp
+
+from ksae_lab import figures
+from ksae_lab.training import History
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with plt.rc_context():
+        figures.use_style()
+        yield
+    assert not plt.get_fignums()  # a figure left open would be shown twice
+
+
+def shown(fig):
+    return [ax.images[0] for ax in fig.axes if ax.images]
+
+
+def test_tiles_show_each_image_in_one_range():
+    x = np.random.default_rng(0).uniform(0.2, 0.6, (13, 784))
+    images = shown(figures.tiles(x, columns=5))
+    assert len(images) == 13
+    for image, row in zip(images, x, strict=True):
+        np.testing.assert_array_equal(image.get_array(), row.reshape(28, 28))
+        assert image.get_clim() == (0, 1)
+
+
+def test_signed_tiles_are_transparent_at_zero_and_symmetric():
+    w = np.random.default_rng(0).normal(size=(4, 16))
+    images = shown(figures.tiles(w, columns=2, signed=True))
+    limit = np.abs(w).max()
+    assert all(image.get_clim() == (-limit, limit) for image in images)
+    assert figures.DIVERGING(0.5)[3] < 0.01
+    assert figures.DIVERGING(0.0)[3] == figures.DIVERGING(1.0)[3] == 1
+
+
+def test_reconstructions_stand_under_their_originals():
+    x, x_hat = np.random.default_rng(0).uniform(size=(2, 3, 16))
+    fig = figures.reconstructions(x, {"k = 5": x_hat})
+    np.testing.assert_array_equal([i.get_array().ravel() for i in shown(fig)], [*x, *x_hat])
+    assert [ax.get_title("left") for ax in fig.axes[::3]] == ["original", "k = 5"]
+
+
+def test_learning_curve_draws_what_was_recorded():
+    fig = figures.learning_curve(History([3.0, 2.0], [4.0, 3.5]))
+    training, validation = fig.axes[0].lines
+    np.testing.assert_array_equal(training.get_xydata(), [[1, 3], [2, 2]])
+    np.testing.assert_array_equal(validation.get_ydata(), [4, 3.5])
+    assert len(figures.learning_curve(History([3.0, 2.0])).axes[0].lines) == 1
+
+
+def test_error_against_k_draws_means_and_intervals():
+    seeds = np.array([0.05, 0.06, 0.07])
+    fig = figures.error_against_k(
+        {"k-sparse": {5: seeds, 10: seeds / 2}, "PCA": {5: 0.04, 10: 0.03}}, level=("mean", 0.07)
+    )
+    ax = fig.axes[0]
+    lines = {line.get_color(): line for line in ax.lines if len(line.get_xdata()) == 2}
+    np.testing.assert_allclose(lines[figures.COLOURS["k-sparse"]].get_ydata(), [0.06, 0.03])
+    bar = np.asarray(ax.containers[0].lines[2][0].get_segments()[0], float)
+    half = t.ppf(0.975, 2) * 0.01 / np.sqrt(3)
+    np.testing.assert_allclose(bar[:, 1], [0.06 - half, 0.06 + half])
+
+
+def test_interval_is_students():
+    samples = np.random.default_rng(0).normal(size=5)
+    interval = ttest_1samp(samples, 0).confidence_interval(0.95)
+    expected = (interval.high - interval.low) / 2
+    assert figures.interval_half_width(samples) == pytest.approx(expected)
+    assert figures.interval_half_width(0.3) == 0
+
+
+def test_background_is_transparent_and_every_figure_equally_wide():
+    sizes = set()
+    for fig in (figures.canvas(2)[0], figures.tiles(np.zeros((3, 4)), columns=3)):
+        png = io.BytesIO()
+        fig.savefig(png)
+        png.seek(0)
+        pixels = matplotlib.image.imread(png)
+        assert pixels[0, 0, 3] == 0
+        sizes.add(pixels.shape[1])
+    assert len(sizes) == 1
+
+
+def test_images_must_be_square():
+    with pytest.raises(ValueError, match="12 pixels make no square"):
+        figures.tiles(np.zeros((2, 12)))
