@@ -62,10 +62,11 @@ def test_error_against_k_draws_means_and_intervals():
     fig = figures.error_against_k(
         {"k-sparse": {5: seeds, 10: seeds / 2}, "PCA": {5: 0.04, 10: 0.03}}, level=("mean", 0.07)
     )
-    ax = fig.axes[0]
-    lines = {line.get_color(): line for line in ax.lines if len(line.get_xdata()) == 2}
-    np.testing.assert_allclose(lines[figures.COLOURS["k-sparse"]].get_ydata(), [0.06, 0.03])
-    bar = np.asarray(ax.containers[0].lines[2][0].get_segments()[0], float)
+    k_sparse, pca = fig.axes[0].containers
+    np.testing.assert_allclose(k_sparse.lines[0].get_ydata().astype(float), [0.06, 0.03])
+    np.testing.assert_allclose(pca.lines[0].get_ydata().astype(float), [0.04, 0.03])
+    assert k_sparse.lines[0].get_color() == figures.COLOURS["k-sparse"]
+    bar = np.asarray(k_sparse.lines[2][0].get_segments()[0], float)
     half = t.ppf(0.975, 2) * 0.01 / np.sqrt(3)
     np.testing.assert_allclose(bar[:, 1], [0.06 - half, 0.06 + half])
 
