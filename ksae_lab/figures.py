@@ -10,8 +10,7 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 
 from ksae_lab.training import History
@@ -34,11 +33,16 @@ MARKERS = {
     "published": "x",
 }
 
-# Zero is transparent: it shows the page, whatever its colour. Negative blue, positive vermilion.
-DIVERGING = LinearSegmentedColormap.from_list(
-    "zero is the page",
-    [(0.0, 0.45, 0.70, 1.0), (0.5, 0.5, 0.5, 0.0), (0.84, 0.37, 0.0, 1.0)],
-)
+
+def _zero_is_the_page() -> ListedColormap:
+    """Blue below zero, vermilion above, and the page itself at zero, whatever its colour is."""
+    level = np.linspace(-1, 1, 255)
+    rgba = np.where(level[:, None] < 0, to_rgba(COLOURS["PCA"]), to_rgba(COLOURS["k-sparse"]))
+    rgba[:, 3] = np.abs(level) ** 0.6  # small weights would be too pale to see on a linear scale
+    return ListedColormap(rgba, "zero is the page")
+
+
+DIVERGING = _zero_is_the_page()
 
 
 def use_style() -> None:
@@ -105,9 +109,7 @@ def tiles(images: np.ndarray, columns: int = 10, *, signed: bool = False) -> Fig
     """
     rows = -(-len(images) // columns)
     fig, axes = canvas(rows * WIDTH / columns, rows, columns, squeeze=False)
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
-    for ax in axes.flat:
-        ax.set_axis_off()
+    _close_up(fig)
     show = _shower(images, signed)
     for ax, image in zip(axes.flat, images, strict=False):
         show(ax, image)
@@ -124,12 +126,26 @@ def reconstructions(x: np.ndarray, x_hat: Mapping[str, np.ndarray]) -> Figure:
     named_rows = {"original": x, **x_hat}
     height = len(named_rows) * (WIDTH / len(x) + 0.3)
     fig, axes = canvas(height, len(named_rows), len(x), squeeze=False)
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    _close_up(fig)
     show = _shower(x, signed=False)
     for row, (name, images) in zip(axes, named_rows.items(), strict=True):
         row[0].set_title(name, loc="left", fontsize=12)
         for ax, image in zip(row, images, strict=True):
-            ax.set_axis_off()
+            show(ax, image)
+    return fig
+
+
+def build_up(start: np.ndarray, parts: np.ndarray) -> Figure:
+    """How an image grows: the signed `parts` (count, d), below them `start` (d,) plus those so far.
+
+    Chapter 1.
+    """
+    sums = start + np.cumsum(parts, axis=0)
+    fig, axes = canvas(2 * WIDTH / len(parts), 2, len(parts), squeeze=False)
+    _close_up(fig)
+    for row, images, signed in zip(axes, (parts, sums), (True, False), strict=True):
+        show = _shower(images, signed)
+        for ax, image in zip(row, images, strict=True):
             show(ax, image)
     return fig
 
@@ -144,9 +160,9 @@ def learning_curve(history: History) -> Figure:
     if history.validation:
         curves["validation"] = (history.validation, COLOURS["k-sparse"])
     for name, (losses, colour) in curves.items():
-        ax.plot(np.arange(1, len(losses) + 1), losses, color=colour)
-        end_label(ax, len(losses), losses[-1], name, colour)
+        ax.plot(np.arange(1, len(losses) + 1), losses, color=colour, label=name)
     ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
+    name_lines(fig)
     return fig
 
 
@@ -169,38 +185,51 @@ def error_against_k(
     for name, by_k in curves.items():
         k = list(by_k)
         mean = [np.mean(by_k[i]) for i in k]
-        half = [interval_half_width(by_k[i]) for i in k]
-        colour = COLOURS.get(name, GREY)
-        ax.errorbar(k, mean, half, color=colour, marker=MARKERS.get(name, "."), capsize=3)
-        end_label(ax, k[-1], mean[-1], name, colour)
+        half = [interval_half_width(by_k[i]) for i in k] if np.ndim(by_k[k[0]]) else None
+        look = {"color": COLOURS.get(name, GREY), "marker": MARKERS.get(name, ".")}
+        ax.errorbar(k, mean, half, capsize=3, label=name, **look)
     ax.set(xlabel="k, active units", ylabel="mean squared error", xscale="log")
     ax.set_xticks(k, [str(i) for i in k])
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
+    name_lines(fig)
     return fig
 
 
-def interval_half_width(samples: np.ndarray | float) -> float:
-    """Half of the 95 % t-interval of the mean of `samples` (seeds,); 0 for a single number.
+def interval_half_width(samples: np.ndarray) -> float:
+    """Half the 95 % t-interval of the mean of `samples` (seeds,): a scalar; two seeds or more.
 
     Source: Student (1908).
     Lab 1.
     """
-    samples = np.atleast_1d(samples)
-    if len(samples) == 1:
-        return 0.0
     from scipy.stats import t
 
     standard_error = samples.std(ddof=1) / np.sqrt(len(samples))
     return float(t.ppf(0.975, len(samples) - 1) * standard_error)
 
 
-def end_label(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
-    """Name a line where it ends at the data point (x, y), both scalars, in the line's colour.
+def name_lines(fig: Figure) -> None:
+    """Name the labelled lines of `fig` above its axes, each in the line's own colour.
+
+    Beside the lines there is no room on a phone, and over the data nothing may lie.
 
     Chapter 1.
     """
-    ax.annotate(text, (x, y), (6, 0), textcoords="offset points", color=colour, va="center")
+    fig.legend(
+        loc="outside upper left",
+        frameon=False,
+        labelcolor="linecolor",
+        handlelength=1.4,
+        borderaxespad=0,
+        labelspacing=0.2,
+    )
+
+
+def _close_up(fig: Figure) -> None:
+    """Set images side by side, without axes and almost without gaps."""
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    for ax in fig.axes:
+        ax.set_axis_off()
 
 
 def _shower(images: np.ndarray, signed: bool):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from tqdm.auto import trange
+from tqdm import trange
 
 
 class Model(Protocol):

@@ -76,7 +76,6 @@ def test_interval_is_students():
     interval = ttest_1samp(samples, 0).confidence_interval(0.95)
     expected = (interval.high - interval.low) / 2
     assert figures.interval_half_width(samples) == pytest.approx(expected)
-    assert figures.interval_half_width(0.3) == 0
 
 
 def test_background_is_transparent_and_every_figure_equally_wide():

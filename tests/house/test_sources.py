@@ -1,0 +1,88 @@
+"""The files of the repository work on any machine and are in the house style."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.house.repo import ROOT, name, sources
+
+# In pieces, so that this file does not contain what it looks for.
+LOCAL_PATH = re.compile(r"(?<![\w.:/-])/(?:" + "|".join(["work", "tmp", "home", "root"]) + r")\b")
+REGISTRIES = ["pypi", "pythonhosted", "npmjs", "anaconda", "deb.debian", "conda-forge"]
+REGISTRY = re.compile(
+    rf"\b(?:{'|'.join(REGISTRIES)})\.(?:org|com)\b|\b(?:index|registry)-{'url'}\b"
+)
+UNFINISHED = re.compile(r"\b(?:" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"]) + r")\b")
+
+
+def texts() -> dict[str, str]:
+    """The text files that were written here: file and content."""
+    found = {}
+    for path in sources():
+        if not name(path).startswith("book/_vendor/"):
+            try:
+                found[name(path)] = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                continue  # a picture or a font
+    return found
+
+
+def assert_nowhere(pattern: re.Pattern) -> None:
+    found = [
+        f"{file}:{number}: {line.strip()[:100]}"
+        for file, text in texts().items()
+        for number, line in enumerate(text.split("\n"), start=1)
+        if pattern.search(line)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_file_names_a_path_of_one_machine():
+    assert_nowhere(LOCAL_PATH)
+
+
+def test_no_file_names_a_package_registry():
+    assert_nowhere(REGISTRY)
+
+
+def test_nothing_is_left_unfinished():
+    assert_nowhere(UNFINISHED)
+
+
+def test_the_lock_pins_every_package_and_names_no_source():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    packages = [line for line in lines if not line.lstrip().startswith("#")]
+    pinned = re.compile(r"[\w.-]+(?:\[[\w,-]+\])?==[\w.+!]+(?: ; .+)?")
+    assert packages
+    assert [line for line in packages if not pinned.fullmatch(line)] == []
+    assert [line for line in lines if "://" in line] == []
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_ruff_has_nothing_to_say(command):
+    run = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "--no-cache", "."],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("text", ["cd /" + "work/x", "open('/" + "tmp/a')", "/" + "home/me"])
+def test_the_lint_sees_a_local_path(text):
+    assert LOCAL_PATH.search(text)
+
+
+@pytest.mark.parametrize("text", ["notebooks/work/a", "https://a.org/" + "work/", "../tmp/"])
+def test_the_lint_spares_other_paths(text):
+    assert not LOCAL_PATH.search(text)
+
+
+@pytest.mark.parametrize("host", ["pypi", "pythonhosted", "npmjs", "deb.debian"])
+def test_the_lint_sees_a_registry(host):
+    assert REGISTRY.search(f"https://{host}.org/simple")
+    assert REGISTRY.search("--index-" + "url x")

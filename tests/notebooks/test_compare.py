@@ -1,0 +1,107 @@
+"""The comparison of outputs itself, without a kernel: what it lets pass and what it does not."""
+
+import base64
+import io
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.notebooks.compare import Tolerance, figure_difference, text_difference
+
+
+@pytest.mark.parametrize(
+    ("stored", "fresh"),
+    [
+        ("loss 0.1234", "loss 0.1235"),
+        ("[ 0.0  0.2]", "[-0.1  0.2]"),
+        ("loss:  9.99", "loss: 10.00"),
+        ("loss 9.99, 10 units", "loss 10.00, 10 units"),
+        ("1.20e-03", "1.21e-03"),
+        ("<td>0.50</td>", "<td>0.51</td>"),
+        ("a -0.0 b", "a 0.0 b"),
+        ("a **.5** b", "a **.6** b"),
+    ],
+)
+def test_one_unit_in_the_last_digit_is_near(stored, fresh):
+    assert text_difference(stored, fresh, Tolerance()) == ""
+    assert text_difference(stored, fresh, None) != ""
+
+
+@pytest.mark.parametrize(
+    ("stored", "fresh"),
+    [
+        ("loss 0.1234", "loss 0.1236"),
+        ("12 units, 0.5", "13 units, 0.5"),
+        ("shape (28, 28)", "shape (28, 29)"),
+        ("28x28 0.5", "28x27 0.5"),
+        ("loss 0.1", "cost 0.1"),
+        ("loss 0.1", "loss 0.1 0.1"),
+        ("0.1\n0.2", "0.1 0.2"),
+        ("0.5", "0.5412"),
+        ("0.5", "nan"),
+        ("version 1.0.4", "version 1.0.5"),
+        ("1.0", "1"),
+    ],
+)
+def test_more_than_that_is_not_near(stored, fresh):
+    assert text_difference(stored, fresh, Tolerance()) != ""
+
+
+def test_wider_limits_apply_to_floats_only():
+    tenth, thousandth = Tolerance(atol=Decimal("0.1")), Tolerance(rtol=Decimal("1e-3"))
+    assert text_difference("0.5000 of 10", "0.5900 of 10", tenth) == ""
+    assert text_difference("0.5000 of 10", "0.6100 of 10", tenth) != ""
+    assert text_difference("0.5 of 1000", "0.5 of 1001", tenth) != ""
+    assert text_difference("2000.00", "2001.00", thousandth) == ""
+    assert text_difference("2000.00", "2003.00", thousandth) != ""
+
+
+def picture(pixels: np.ndarray) -> str:
+    """Encode grey levels or RGBA in [0, 1], shape (height, width[, 4]), as base64 PNG."""
+    file = io.BytesIO()
+    Image.fromarray(np.uint8(np.round(255 * pixels))).save(file, format="png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def page_with_line(row: float) -> np.ndarray:
+    """A white page with a black line one pixel thick, drawn with antialiasing at any height."""
+    page = np.ones((480, 640))
+    upper, share = int(row), row % 1
+    page[upper, 20:620], page[upper + 1, 20:620] = share, 1 - share
+    return page
+
+
+def test_jitter_of_antialiasing_passes_and_a_moved_line_fails():
+    line = picture(page_with_line(100))
+    assert figure_difference(line, picture(page_with_line(100.2))) == ""
+    assert "figure changed" in figure_difference(line, picture(page_with_line(101)))
+
+
+def test_one_small_bar_is_enough_to_fail():
+    with_bar = page_with_line(100)
+    with_bar[90:100, 48:58] = 0.4
+    assert "worst block" in figure_difference(picture(page_with_line(100)), picture(with_bar))
+
+
+def test_a_faint_change_of_the_whole_picture_fails():
+    assert "figure changed" in figure_difference(
+        picture(np.full((64, 64), 0.5)), picture(np.full((64, 64), 0.55))
+    )
+
+
+@pytest.mark.parametrize("ink", [0.0, 1.0])
+def test_ink_on_a_transparent_page_is_seen_whatever_its_colour(ink):
+    """Black ink shows only on white and white ink only on black."""
+    empty = np.zeros((64, 64, 4))
+    drawn = empty.copy()
+    drawn[20:40, 20:24] = [ink, ink, ink, 1]
+    assert "figure changed" in figure_difference(picture(empty), picture(drawn))
+    hidden = empty.copy()
+    hidden[..., :3] = ink
+    assert figure_difference(picture(empty), picture(hidden)) == ""
+
+
+def test_another_size_fails():
+    assert "64 x 32" in figure_difference(picture(np.ones((32, 64))), picture(np.ones((32, 65))))
