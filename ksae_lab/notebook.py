@@ -1,13 +1,10 @@
 """What a chapter or a lab needs around its experiments."""
 
-from matplotlib.figure import Figure
 
+def glue(name: str, value: str) -> None:
+    """Store a measured number, already formatted, so that the prose can quote it: `{glue:text}`.
 
-def glue(name: str, value: str | Figure) -> None:
-    """Store a formatted number or a figure, so that a page can show it where it speaks of it.
-
-    Prose quotes a number as `{glue:text}`, so none that was measured is ever typed.
-    Outside the book (on Colab, say) there is no page to show it on: nothing happens then.
+    Outside the book (on Colab, say) there is no page to quote it on: nothing happens then.
 
     Chapter 1.
     """
