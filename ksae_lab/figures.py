@@ -23,6 +23,7 @@ COLOURS = {
     "SparseDream": "#CC79A7",
     "PCA": "#0072B2",
     "dictionary + OMP": "#009E73",
+    "encoder frozen": "#E69F00",
     "published": GREY,
 }
 MARKERS = {
@@ -30,6 +31,7 @@ MARKERS = {
     "SparseDream": "D",
     "PCA": "s",
     "dictionary + OMP": "^",
+    "encoder frozen": "v",
     "published": "x",
 }
 
@@ -151,7 +153,7 @@ def build_up(start: np.ndarray, parts: np.ndarray) -> Figure:
 
 
 def learning_curve(history: History) -> Figure:
-    """Training and, where there is one, validation loss against the epoch, on a log scale.
+    """Training and, where there is one, validation loss against the epoch.
 
     Lab 1.
     """
@@ -161,7 +163,7 @@ def learning_curve(history: History) -> Figure:
         curves["validation"] = (history.validation, COLOURS["k-sparse"])
     for name, (losses, colour) in curves.items():
         ax.plot(np.arange(1, len(losses) + 1), losses, color=colour, label=name)
-    ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
+    ax.set(xlabel="epoch", ylabel="mean squared error", ylim=(0, None))
     name_lines(fig)
     return fig
 
@@ -187,7 +189,9 @@ def error_against_k(
         mean = [np.mean(by_k[i]) for i in k]
         half = [interval_half_width(by_k[i]) for i in k] if np.ndim(by_k[k[0]]) else None
         look = {"color": COLOURS.get(name, GREY), "marker": MARKERS.get(name, ".")}
-        ax.errorbar(k, mean, half, capsize=3, label=name, **look)
+        # Published figures are points from elsewhere; a line would claim what lies between.
+        line = "none" if name == "published" else "-"
+        ax.errorbar(k, mean, half, capsize=3, label=name, linestyle=line, **look)
     ax.set(xlabel="k, active units", ylabel="mean squared error", xscale="log")
     ax.set_xticks(k, [str(i) for i in k])
     ax.minorticks_off()
