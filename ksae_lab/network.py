@@ -32,7 +32,7 @@ class Network:
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """Name → live array, from the first layer to the last: W (n_in, n_out), b (n_out,).
+        """The live arrays by name, first layer to last, of shapes (n_in, n_out) and (n_out,).
 
         Chapter 3.
         """
