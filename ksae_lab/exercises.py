@@ -31,9 +31,9 @@ def check(exercise: str, answer: object) -> None:
 
 def _best_constant(answer: str) -> str | None:
     hints = {
-        "mean": None,
-        "median": "it minimises the mean of |x − c|; here the difference is squared.",
-        "black": "write the error as a parabola in c: where is its lowest point?",
+        "median": None,
+        "mean": "it minimises the mean of (x − p)²; here the difference is not squared.",
+        "black": "make one pixel brighter: for which digits does the error fall?",
     }
     return hints.get(answer, "answer 'black', 'median' or 'mean'.")
 
@@ -80,9 +80,9 @@ def _top_k_by_sorting(mask_of: Callable) -> str | None:
 
 
 def _self_masking(names: set[str]) -> str | None:
-    right = {"sigmoid", "relu"}
+    right = {"softplus", "squared relu"}
     if not isinstance(names, set):
-        return "answer with a set of names, such as {'tanh', 'elu'}."
+        return "answer with a set of names, such as {'softsign', 'arctan'}."
     if extra := names - right:
         return f"what is the derivative of {min(extra)} where its output is 0?"
     return "there is one more." if names < right else None

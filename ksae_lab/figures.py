@@ -22,6 +22,8 @@ COLOURS = {
     "k-sparse": "#D55E00",
     "SparseDream": "#CC79A7",
     "PCA": "#0072B2",
+    "PCA, own k": "#56B4E9",
+    "PCA, own k by value": GREY,
     "dictionary + OMP": "#009E73",
     "encoder frozen": "#E69F00",
     "published": GREY,
@@ -30,8 +32,10 @@ MARKERS = {
     "k-sparse": "o",
     "SparseDream": "D",
     "PCA": "s",
+    "PCA, own k": "P",
+    "PCA, own k by value": "v",
     "dictionary + OMP": "^",
-    "encoder frozen": "v",
+    "encoder frozen": "<",
     "published": "x",
 }
 
