@@ -38,8 +38,10 @@ lab: .venv/.ready ## open JupyterLab on the book's notebooks
 serve: book ## serve the website on localhost
 	$(BIN)/python -m http.server --bind localhost --directory $(SITE) 8000
 
-lock: .venv/.ready ## resolve pyproject.toml into requirements.txt again
-	$(BIN)/uv pip compile --quiet --universal --no-header --upgrade --all-extras pyproject.toml -o requirements.txt
+lock: ## resolve pyproject.toml into requirements.txt again (LOCK=--upgrade for the newest of everything)
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --universal --no-header --all-extras $(LOCK) pyproject.toml -o requirements.txt
 
 clean: ## remove the environment and everything built
 	rm -rf .venv _build

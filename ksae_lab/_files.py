@@ -57,8 +57,11 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _idx_labels_beside(path: Path) -> np.ndarray | None:
-    labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-    return read_idx(labels) if labels != path and labels.exists() else None
+    name = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
+    for labels in (path.with_name(name), path.with_name(name + ".gz")):
+        if labels.name.removesuffix(".gz") != path.name.removesuffix(".gz") and labels.exists():
+            return read_idx(labels)
+    return None
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -105,6 +108,11 @@ def _checked_images(x: np.ndarray, path: Path) -> np.ndarray:
         )
     x = x.reshape(len(x), 784)
     if x.dtype == np.uint8:
+        if x.max() == 1:
+            raise ValueError(
+                f"The pixels in {path} are 0 and 1 as uint8, where 255 is white; "
+                "store them as floats, or multiply them by 255."
+            )
         return x
     if not np.issubdtype(x.dtype, np.floating):
         raise ValueError(

@@ -16,7 +16,9 @@ Elementwise = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Activation:
-    """A function φ and its derivative φ′, both of the pre-activation h, any shape, elementwise.
+    """A function φ and its derivative φ′, both of the pre-activation h, elementwise.
+
+    h is a floating-point array of any shape; both results have its shape.
 
     Chapter 3.
     """

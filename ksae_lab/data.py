@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
 
@@ -135,10 +136,11 @@ def _read_mnist() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_fashion_mnist() -> tuple[np.ndarray, np.ndarray]:
-    if FASHION_FOLDER.is_dir():
+    parts = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    files = [FASHION_FOLDER / f"{part}-ubyte.gz" for part in parts]
+    if all(file.exists() for file in files):
         source = FASHION_FOLDER
-        files = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-        arrays = [read_idx(FASHION_FOLDER / f"{file}-ubyte.gz") for file in files]
+        arrays = [read_idx(file) for file in files]
     else:
         source = _keras_folder() / "fashion-mnist"
         by_hand = f"install Debian's dataset-fashion-mnist or put its four .gz files into {source}"
@@ -169,7 +171,11 @@ def _through_keras(name: str, by_hand: str) -> list[np.ndarray]:
             f"The files of {name} in {_keras_folder()} are damaged or incomplete; "
             "delete them and load again."
         ) from None
-    except Exception as error:  # Keras reports a failed download as a bare Exception
+    except Exception as error:
+        # Keras reports a failed download as a bare Exception; a full disk is none of those.
+        broken_off = isinstance(error, (ConnectionError, TimeoutError, HTTPException))
+        if not broken_off and "URL fetch failure" not in str(error):
+            raise
         raise ConnectionError(
             f"{name} is not on this machine and could not be downloaded; connect to the network, "
             f"{by_hand}, or use mnist5k, which needs no network."
@@ -231,7 +237,7 @@ def _dataset(name: str, x: np.ndarray, y: np.ndarray | None, **parts: np.ndarray
     """Gather the rows of each part; nobody can then write to them by accident."""
     arrays = {}
     for part, rows in parts.items():
-        pixels = x[rows].astype(np.float32, order="C")
+        pixels = x[rows].astype(np.float32)
         if x.dtype == np.uint8:
             pixels /= 255
         pixels.setflags(write=False)

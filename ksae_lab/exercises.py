@@ -1,7 +1,8 @@
 """Instant feedback on the book's exercises: `check("2.2", my_answer)` says right, or what to mend.
 
 Each checker below takes an answer and returns None if it is right, else a hint.
-What is asked for is computed here by another route than the chapter's solution.
+What an answer should compute is computed here by another route than the chapter's solution,
+and an answer gets copies, so that it cannot change what it is compared with.
 """
 
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def _error_without_reconstruction(error: Callable) -> str | None:
         c = x @ axes.T
         z = np.where(top_k_mask(c, k, by="magnitude"), c, 0)
         expected = np.mean((z @ axes - x) ** 2)
-        found = error(x, c, k)
+        found = error(x.copy(), c.copy(), k)
         if np.shape(found) != ():
             return f"expected a single number, got an array of shape {np.shape(found)}."
         if not np.isclose(found, expected):
@@ -67,7 +68,7 @@ def _top_k_by_sorting(mask_of: Callable) -> str | None:
     rng = np.random.default_rng(0)
     for k in (0, 1, 3, 5):
         h = rng.integers(-2, 3, (200, 5)).astype(float)
-        mask = np.asarray(mask_of(h, k))
+        mask = np.asarray(mask_of(h.copy(), k))
         if mask.shape != h.shape or mask.dtype != bool:
             return f"expected a boolean array of shape {h.shape}, got {mask.dtype} {mask.shape}."
         if not (mask.sum(axis=1) == k).all():
@@ -100,7 +101,7 @@ def _gradient_of_top_k(backward: Callable) -> str | None:
         nudge = np.zeros_like(h)
         nudge[i] = epsilon
         expected[i] = (loss(h + nudge) - loss(h - nudge)) / (2 * epsilon)
-    found = np.asarray(backward(h, 2, dz))
+    found = np.asarray(backward(h.copy(), 2, dz.copy()))
     if found.shape != h.shape:
         return f"expected an array of shape {h.shape}, got {found.shape}."
     if not np.allclose(found, expected, atol=1e-6):

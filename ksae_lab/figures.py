@@ -98,7 +98,9 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options) -> tuple[F
 
     Chapter 1.
     """
-    fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), **options)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(WIDTH, height), layout="constrained", **options
+    )
     plt.close(fig)
     return fig, axes
 
@@ -177,8 +179,8 @@ def error_against_k(
 ) -> Figure:
     """Mean squared error against the number k of active units, one line a method.
 
-    `curves` maps a method's name to {k: mse}; where mse is an array of shape (seeds,),
-    the line is its mean and the bar its 95 % t-interval.
+    `curves` maps a method's name to {k: mse}, k at least 1; if each mse is an array (seeds,),
+    the line is their mean and the bars are 95 % t-intervals.
     `level`, a pair (name, mse), is drawn as a thin line across.
 
     Chapter 1.
@@ -189,15 +191,15 @@ def error_against_k(
         ax.axhline(value, color=GREY, linewidth=0.8, linestyle=":")
         ax.text(1, value, name, transform=ax.get_yaxis_transform(), va="bottom", ha="right")
     for name, by_k in curves.items():
-        k = list(by_k)
-        mean = [np.mean(by_k[i]) for i in k]
-        half = [interval_half_width(by_k[i]) for i in k] if np.ndim(by_k[k[0]]) else None
         look = {"color": COLOURS.get(name, GREY), "marker": MARKERS.get(name, ".")}
         # Published figures are points from elsewhere; a line would claim what lies between.
         line = "none" if name == "published" else "-"
-        ax.errorbar(k, mean, half, capsize=3, label=name, linestyle=line, **look)
+        mean = [np.mean(errors) for errors in by_k.values()]
+        bars = [interval_half_width(errors) for errors in by_k.values() if np.ndim(errors)]
+        ax.errorbar(list(by_k), mean, bars or None, capsize=3, label=name, linestyle=line, **look)
     ax.set(xlabel="k, active units", ylabel="mean squared error", xscale="log")
-    ax.set_xticks(k, [str(i) for i in k])
+    ticks = sorted(set().union(*curves.values()))
+    ax.set_xticks(ticks, [str(k) for k in ticks])
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
     name_lines(fig)

@@ -12,25 +12,37 @@ from ksae_lab.training import Model
 class GradientCheck:
     """What `check_gradients` found.
 
-    `numerical` and `claimed` map each parameter's name to an array of its shape;
-    where the selection flipped, both hold NaN.
-    `checked` and `skipped` count single numbers.
+    `numerical`, `claimed` and `flipped` map each parameter's name to an array of its shape:
+    the slope that was measured, the slope that was claimed, and whether a choice changed there.
+    Where it did, `numerical` is NaN, and the number counts neither for nor against the claim.
 
     Chapter 3.
     """
 
     numerical: dict[str, np.ndarray]
     claimed: dict[str, np.ndarray]
-    checked: int
-    skipped: int
+    flipped: dict[str, np.ndarray]
+
+    @property
+    def checked(self) -> int:
+        """How many single numbers were compared: a scalar."""
+        return sum(int((~flips).sum()) for flips in self.flipped.values())
+
+    @property
+    def skipped(self) -> int:
+        """How many were left out because a choice changed: a scalar."""
+        return sum(int(flips.sum()) for flips in self.flipped.values())
 
     @property
     def relative_error(self) -> float:
         """‖claimed − numerical‖ / ‖numerical‖ over all checked numbers: a scalar.
 
         If all slopes are zero, it is 0 where the claim is zero too, else infinity.
+        If nothing could be checked, it is NaN, which is less than no tolerance.
         """
-        numerical, claimed = self._flat(self.numerical), self._flat(self.claimed)
+        numerical, claimed = self._compared(self.numerical), self._compared(self.claimed)
+        if not self.checked:
+            return float("nan")
         distance, length = np.linalg.norm(claimed - numerical), np.linalg.norm(numerical)
         if length == 0:
             return 0.0 if distance == 0 else float("inf")
@@ -38,15 +50,17 @@ class GradientCheck:
 
     @property
     def cosine(self) -> float:
-        """The cosine between claim and truth, a scalar: 1 same way, below 0 uphill."""
-        numerical, claimed = self._flat(self.numerical), self._flat(self.claimed)
+        """The cosine between claim and truth, a scalar: 1 same way, below 0 uphill.
+
+        NaN if either is zero: then it has no direction.
+        """
+        numerical, claimed = self._compared(self.numerical), self._compared(self.claimed)
         lengths = np.linalg.norm(numerical) * np.linalg.norm(claimed)
         return float(numerical @ claimed / lengths) if lengths else float("nan")
 
-    @staticmethod
-    def _flat(gradients: dict[str, np.ndarray]) -> np.ndarray:
-        flat = np.concatenate([g.ravel() for g in gradients.values()])
-        return flat[~np.isnan(flat)]
+    def _compared(self, gradients: dict[str, np.ndarray]) -> np.ndarray:
+        """The numbers that count, of all parameters, in a row."""
+        return np.concatenate([g[~self.flipped[name]] for name, g in gradients.items()])
 
 
 def check_gradients(
@@ -66,37 +80,38 @@ def check_gradients(
     `names` only these parameters.
     Every parameter is put back exactly as it was.
 
-    Raises `KeyError` for a name the model has not, `ValueError` if the claimed shapes are not
-    those of the parameters, and `TypeError` if a parameter is not float64
-    (differences of 10⁻⁶ drown in float32).
+    Raises `KeyError` for a name the model has not, `ValueError` if there is nothing to check,
+    if the loss is not finite or the claimed shapes are not those of the parameters,
+    and `TypeError` if a parameter is not float64 (differences of 10⁻⁶ drown in float32).
 
     Chapter 3.
     """
     parameters = model.parameters
     if names is not None:
         parameters = {name: parameters[name] for name in names}
+    if not parameters:
+        raise ValueError("There is no parameter to check; name at least one.")
     for name, w in parameters.items():
         if w.dtype != np.float64:
             raise TypeError(f"{name} is {w.dtype}; build the model with dtype=np.float64.")
-    if claimed is None:
-        claimed = model.loss_and_gradients(*batch)[1]
+    loss, own = model.loss_and_gradients(*batch)
+    if not np.isfinite(loss):
+        raise ValueError(f"The loss is {loss}, so it has no slopes; check data and parameters.")
+    claimed = own if claimed is None else claimed
     shapes = {name: w.shape for name, w in parameters.items()}
     if {name: np.shape(claimed.get(name)) for name in parameters} != shapes:
         raise ValueError(f"The gradients do not match the parameters, which are {shapes}.")
 
-    numerical = {name: np.empty_like(w) for name, w in parameters.items()}
-    claimed = {name: np.array(claimed[name], dtype=np.float64) for name in parameters}
     before = _choices(model, batch)
-    skipped = 0
+    numerical = {name: np.empty_like(w) for name, w in parameters.items()}
     for name, w in parameters.items():
         for i in np.ndindex(w.shape):
-            slope = _slope(model, batch, w, i, epsilon, before)
-            numerical[name][i] = slope
-            if np.isnan(slope):
-                claimed[name][i] = np.nan
-                skipped += 1
-    total = sum(w.size for w in parameters.values())
-    return GradientCheck(numerical, claimed, checked=total - skipped, skipped=skipped)
+            numerical[name][i] = _slope(model, batch, w, i, epsilon, before)
+    return GradientCheck(
+        numerical,
+        claimed={name: np.array(claimed[name], dtype=np.float64) for name in parameters},
+        flipped={name: np.isnan(slopes) for name, slopes in numerical.items()},
+    )
 
 
 def _slope(model, batch, w, i, epsilon, before) -> float:

@@ -74,9 +74,10 @@ class KSparse(Dense):
     """A dense layer of which only the k units with the largest pre-activation speak.
 
     z = φ(h) ⊙ mask with h = x W + b; shapes and start as in `Dense`, mask (batch, n_out).
-    The selection ranks h, not φ(h): for the increasing activations both agree,
-    and swish and gelu, which rise again far below zero, would otherwise let in silent units.
-    `by` is "value" or "magnitude", as in `top_k_mask`; `layer.k` may be changed at any time.
+    The selection ranks h, not φ(h): swish and gelu rise again far below zero,
+    and ranking their outputs would let in units that say nothing.
+    `by` is "value" or "magnitude", as in `top_k_mask`; by magnitude, relu makes a zero of a
+    selected unit below zero. `layer.k` may be changed at any time.
 
     Source: Makhzani & Frey (2013).
     Chapter 2 selects, chapter 3 differentiates.

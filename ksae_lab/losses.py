@@ -13,14 +13,21 @@ def mse(x_hat: np.ndarray, x: np.ndarray) -> float:
 
     Chapter 1.
     """
-    if np.shape(x_hat) != np.shape(x):
-        raise ValueError(f"The output has shape {np.shape(x_hat)}, the target {np.shape(x)}.")
+    _check_same_shape(x_hat, x)
     return float(np.mean((x_hat - x) ** 2))
 
 
 def mse_gradient(x_hat: np.ndarray, x: np.ndarray) -> np.ndarray:
     """∂mse/∂x̂, of shape (batch, d): 2 (x̂ − x) shared out over batch · d numbers.
 
+    Raises `ValueError` if the shapes differ.
+
     Chapter 3.
     """
+    _check_same_shape(x_hat, x)
     return 2 * (x_hat - x) / x.size
+
+
+def _check_same_shape(x_hat: np.ndarray, x: np.ndarray) -> None:
+    if np.shape(x_hat) != np.shape(x):
+        raise ValueError(f"The output has shape {np.shape(x_hat)}, the target {np.shape(x)}.")

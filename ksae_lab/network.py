@@ -1,6 +1,6 @@
 """A network is a list of layers, run forwards to predict and backwards to learn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -15,20 +15,23 @@ class Network:
 
     `parameters` maps a name to the live array: "W0" and "b0" of the first layer, "W1", "b1", …
     Write into an array (`network.parameters["W0"][:] = …`) and the network has changed.
+    Give data in the layers' dtype: NumPy computes float64 images with float32 weights in float64.
 
-    Raises `ValueError` if a layer's output does not fit the next layer's input.
+    Raises `ValueError` if there is no layer, or if one's output does not fit the next one's input.
 
     Chapter 3.
     """
 
-    def __init__(self, layers: Sequence[Dense]):
-        for i, (left, right) in enumerate(pairwise(layers)):
+    def __init__(self, layers: Iterable[Dense]):
+        self.layers = list(layers)
+        if not self.layers:
+            raise ValueError("A network without layers computes nothing. Give at least one.")
+        for i, (left, right) in enumerate(pairwise(self.layers)):
             if left.W.shape[1] != right.W.shape[0]:
                 raise ValueError(
                     f"Layer {i} gives {left.W.shape[1]} numbers, but layer {i + 1} takes "
                     f"{right.W.shape[0]}. Make the two sizes equal."
                 )
-        self.layers = list(layers)
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:

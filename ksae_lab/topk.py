@@ -15,8 +15,9 @@ def top_k_mask(h: np.ndarray, k: int, *, by: By = "value") -> np.ndarray:
     The cost is O(n) a row: a partition finds the k-th largest value, and no row is sorted.
     `k = 0` selects nothing and `k = n` everything.
 
-    Raises `TypeError` if `k` is no integer, and `ValueError` if `k` is outside 0…n,
-    if `h` is a scalar or holds a NaN (which has no rank), or if `by` is not known.
+    Raises `TypeError` if `k` is no integer or `h` holds no real numbers, and `ValueError`
+    if `k` is outside 0…n, if `h` is a scalar or holds a NaN (which has no rank),
+    or if `by` is not known.
 
     Chapter 2.
     """
@@ -24,6 +25,7 @@ def top_k_mask(h: np.ndarray, k: int, *, by: By = "value") -> np.ndarray:
     n = scores.shape[-1]
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
         raise TypeError(f"k is {k!r}, not an integer. Give the number of units to keep, 0 to {n}.")
+    k = int(k)  # a small NumPy integer would overflow in n - k
     if not 0 <= k <= n:
         raise ValueError(f"k = {k}, but a row has {n} entries. Choose k from 0 to {n}.")
     if k == 0:
@@ -43,13 +45,18 @@ def _scores(h: np.ndarray, by: By) -> np.ndarray:
     h = np.asarray(h)
     if h.ndim == 0:
         raise ValueError("h is a single number. Give an array of shape (..., n), units last.")
+    if not np.issubdtype(h.dtype, np.integer) and not np.issubdtype(h.dtype, np.floating):
+        raise TypeError(f"h holds {h.dtype}, which has no order to rank by. Give real numbers.")
     if np.isnan(h).any():
         raise ValueError(
             "h holds NaN, which is neither larger nor smaller than anything. "
-            "Find where it arose before selecting; a learning rate that is too high is common."
+            "Look for it in the data first; in training, a learning rate that is too high makes it."
         )
     if by == "value":
         return h
     if by == "magnitude":
-        return np.abs(h)
+        size = np.abs(h)
+        # The lowest signed integer has no positive twin; its absolute value fits when unsigned.
+        signed = np.issubdtype(h.dtype, np.signedinteger)
+        return size.astype(f"u{h.dtype.itemsize}") if signed else size
     raise ValueError(f"by is {by!r}; choose 'value' or 'magnitude'.")

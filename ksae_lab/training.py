@@ -66,39 +66,45 @@ def fit(
 
     `data` is what the model's loss takes, for all samples: for a network the pair
     x (samples, n_in) and target (samples, n_out); `validation` is the same for other samples.
-    A bar shows the epochs (the environment variable TQDM_DISABLE=1 hides it).
+    A bar shows the epochs; TQDM_DISABLE=1 in the environment, set before the start, hides it.
     Interrupt with Ctrl-C or the notebook's stop button: the model keeps what it has learned,
     the history every whole epoch, and calling `fit` again goes on from there.
 
-    Raises `ValueError` if the arrays differ in length, for an impossible number of epochs
-    or batch size, and `FloatingPointError` as soon as the loss is no longer finite.
+    Raises `ValueError` if arrays are empty, differ in length or do not fit the model, for an
+    impossible number of epochs or batch size, and `FloatingPointError` as soon as the loss
+    is no longer finite.
 
     Lab 1.
     """
-    samples = len(data[0])
-    if any(len(array) != samples for array in data):
-        raise ValueError(f"The arrays hold {[len(a) for a in data]} samples; give equal numbers.")
-    if epochs < 0 or batch_size < 1 or samples == 0:
+    if epochs < 0 or batch_size < 1:
         raise ValueError(
-            f"{samples} samples, {epochs} epochs and batches of {batch_size} make no training; "
-            "give at least one sample, a batch size of 1 or more and no negative epochs."
+            f"{epochs} epochs and batches of {batch_size} make no training; "
+            "give a batch size of 1 or more and no negative epochs."
         )
+    _check_samples(model, data)
     if validation is not None:
-        model.loss(
-            *(array[:1] for array in validation)
-        )  # a wrong shape fails now, not an epoch later
+        _check_samples(model, validation)
     history = History()
     try:
         with trange(epochs, desc="training", unit="epoch") as bar:
             for _ in bar:
                 loss = _one_epoch(model, data, optimizer, batch_size, rng)
+                # All of an epoch's numbers are there before the first is written down.
+                validation_loss = [] if validation is None else [model.loss(*validation)]
                 history.training.append(loss)
-                if validation is not None:
-                    history.validation.append(model.loss(*validation))
+                history.validation.extend(validation_loss)
                 bar.set_postfix(loss=f"{loss:.4g}")
     except KeyboardInterrupt:
         history.interrupted = True
     return history
+
+
+def _check_samples(model: Model, arrays: tuple[np.ndarray, ...]) -> None:
+    """Let whatever is wrong with the data show before training, not an epoch later."""
+    lengths = [len(array) for array in arrays]
+    if min(lengths) == 0 or max(lengths) != min(lengths):
+        raise ValueError(f"The arrays hold {lengths} samples; give equal numbers, at least one.")
+    model.loss(*(array[:1] for array in arrays))
 
 
 def _one_epoch(model, data, optimizer, batch_size, rng) -> float:
@@ -111,8 +117,8 @@ def _one_epoch(model, data, optimizer, batch_size, rng) -> float:
         loss, gradients = model.loss_and_gradients(*(array[batch] for array in data))
         if not np.isfinite(loss):
             raise FloatingPointError(
-                f"The loss is {loss}; the last step was too large. "
-                "Start again with a lower learning rate."
+                f"The loss is {loss}. If the data hold NaN, mend them; if not, the last step "
+                "was too large: start again with a lower learning rate."
             )
         optimizer.step(model.parameters, gradients)
         total += loss * len(batch)

@@ -29,11 +29,7 @@ class FigureFrom(SphinxDirective):
         source = page.parent / notebook
         self.env.note_dependency(str(source))
         cell = self._cell(source, name)
-        png = next(
-            output["data"]["image/png"]
-            for output in cell["outputs"]
-            if "image/png" in output.get("data", {})
-        )
+        png = self._png(cell, name)
         picture = Path(self.env.srcdir) / FOLDER / f"{source.stem}-{name}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(base64.b64decode(png))
@@ -51,6 +47,13 @@ class FigureFrom(SphinxDirective):
             if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == name:
                 return cell
         raise self.error(f"{source.name} has no figure named {name}.")
+
+    def _png(self, cell: dict, name: str) -> str:
+        """The stored picture of that cell, in base64."""
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                return output["data"]["image/png"]
+        raise self.error(f"The cell of {name} holds no picture; run `make execute` first.")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -43,6 +43,20 @@ def markdown() -> dict[str, str]:
     return texts
 
 
+def figure_texts() -> dict[str, str]:
+    """The captions and alt texts of the notebooks' figures, by where they are."""
+    texts = {}
+    for path in notebooks():
+        for cell in code_cells(path):
+            render = cell.metadata.get("mystnb", {})
+            for kind, text in (
+                ("caption", render.get("figure", {}).get("caption", "")),
+                ("alt text", render.get("image", {}).get("alt", "")),
+            ):
+                texts[f"{name(path)} cell {cell.id}, {kind}"] = text
+    return texts
+
+
 def sources() -> list[Path]:
     """The files of the repository: those git tracks or would offer to add."""
     listed = subprocess.run(

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.house.repo import markdown
+from tests.house.repo import figure_texts, markdown
 
 # A fence with a language, or with none, holds code; one with a directive mostly holds prose.
 FENCE = re.compile(r"^(?P<fence>`{3,}|~{3,}|:{3,}) *(?P<info>.*)$")
@@ -31,7 +31,9 @@ NUMBER_OF_A_THING = re.compile(
     r"|\barXiv:\d{4}\.\d+|\b10\.\d{4,}/\S+"
 )
 DECIMAL = re.compile(
-    r"(?<![\w.])(?:\d*\.\d+(?:e[-+]?\d+)?|\d+e[-+]?\d+)(?![\w]|\.\d)"
+    # 0.3, .3, 0.3e-2 and, with a unit stuck to it, 0.3s; but not 1.0.4
+    r"(?<![\w.])(?:\d*\.\d+(?:e[-+−]?\d+)?(?!\d|\.\d)|\d+e[-+−]?\d+(?!\w))"
+    r"|(?<!\d)10(?:\^\{?[-−]?\d|[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])"
     r"|\d(?:\s|\\,|~)?\\?%|\d per ?cent\b",
     re.I,
 )
@@ -103,6 +105,7 @@ def test_no_measured_number_is_typed_into_prose():
     texts = markdown()
     # README.md is shown where roles are not known: there, comments mark what is given.
     texts["README.md"] = GIVEN_BLOCK.sub(blank, texts["README.md"])
+    texts |= figure_texts()
     found = [f"{where}, {fault}" for where, text in texts.items() for fault in typed_numbers(text)]
     remedy = (
         "Glue what was measured ({glue:text}`name`), mark what was not ({given}`0.1`, "
@@ -125,6 +128,11 @@ def test_one_sentence_a_line():
         "The loss is .05 at the end.",
         "It falls to 1e-8.",
         "It falls to 3.2e-5, or so.",
+        "It falls to 3e−2.",
+        "It falls to 2·10⁻³.",
+        "It falls to $3\\times10^{-2}$.",
+        "It takes 0.3s.",
+        "It is 0.5x as fast.",
         "Of the units 95 % are dead.",
         "Of the units 95% are dead.",
         "Of the units 95 percent are dead.",

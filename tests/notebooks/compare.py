@@ -30,8 +30,11 @@ class Tolerance:
         if not all(re.search("[.eE]", number) for number in (stored, fresh)):
             return False
         a, b = Decimal(stored), Decimal(fresh)
-        # Of two precisions the finer one counts: 0.5 and 0.5412 are not one unit apart.
-        unit = Decimal(1).scaleb(min(a.as_tuple().exponent, b.as_tuple().exponent))
+        # Of two precisions the finer one counts: 0.5 and 0.5412 are not one unit apart. A number
+        # without digits after its point (5., 1e3) has no last digit that rounding could move.
+        exact = any(not re.search(r"\.\d", number) for number in (stored, fresh))
+        finer = min(a.as_tuple().exponent, b.as_tuple().exponent)
+        unit = Decimal(0) if exact else Decimal(1).scaleb(finer)
         return abs(a - b) <= max(unit, self.atol, self.rtol * abs(a))
 
 

@@ -43,6 +43,9 @@ def test_one_unit_in_the_last_digit_is_near(stored, fresh):
         ("0.5", "nan"),
         ("version 1.0.4", "version 1.0.5"),
         ("1.0", "1"),
+        ("1e3", "2e3"),
+        ("12e5", "13e5"),
+        ("[ 5. 10.]", "[ 6. 10.]"),
     ],
 )
 def test_more_than_that_is_not_near(stored, fresh):

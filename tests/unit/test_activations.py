@@ -1,5 +1,6 @@
 """Activations against Keras, their derivatives against central differences."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -18,7 +19,6 @@ def test_derivative_is_the_slope_at_the_pre_activation(phi):
 
 @each
 def test_function_is_the_one_keras_calls_by_that_name(phi):
-    keras = pytest.importorskip("keras")
     reference = {
         # The exact normal distribution, not its tanh approximation.
         "gelu": lambda h: keras.activations.gelu(h, approximate=False),
@@ -34,6 +34,12 @@ def test_saturates_without_a_warning_and_keeps_float32(phi):
         value, slope = phi(far), phi.derivative(far)
     assert value.dtype == slope.dtype == np.float32
     assert np.isfinite(value).all() and np.isfinite(slope).all()
+
+
+def test_slopes_at_the_kink():
+    at_zero = np.zeros(1)
+    assert activations.get("relu").derivative(at_zero) == 0
+    assert activations.get("leaky_relu").derivative(at_zero) == activations.LEAK
 
 
 def test_unknown_name_lists_the_known_ones():

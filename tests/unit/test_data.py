@@ -1,7 +1,9 @@
 """Data sets against the raw arrays, scikit-learn's own splits, and every kind of broken file."""
 
 import dataclasses
+import errno
 import gzip
+import inspect
 import io
 import os
 import struct
@@ -149,6 +151,15 @@ def test_a_damaged_cache_is_healed(digits, cache, damage):
     assert file.read_bytes() == whole
 
 
+def test_a_cache_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    def fails(source, target):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("os.replace", fails)
+    data._store(tmp_path / "new" / "mnist5k.bin", b"digits")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def test_an_unwritable_cache_is_no_error(digits, tmp_path, monkeypatch):
     # A folder cannot lie below a file: this holds for the administrator too.
     (tmp_path / "file").write_text("in the way")
@@ -223,6 +234,22 @@ def test_without_network_one_sentence_says_what_to_do(keras_home, name, remedy):
     assert folder in str(error.value)
 
 
+def test_the_hash_of_mnist_is_the_one_keras_publishes():
+    from keras.datasets import mnist
+
+    assert data.MNIST_SHA256 in inspect.getsource(mnist.load_data)
+
+
+def test_a_full_disk_is_not_called_a_missing_network(keras_home, monkeypatch):
+    def disk_full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("keras.datasets.mnist.load_data", disk_full)
+    with pytest.raises(OSError, match="No space left") as error:
+        load_dataset("mnist")
+    assert not isinstance(error.value, ConnectionError)
+
+
 def test_a_wrong_mnist_file_is_refused_and_left_alone(keras_home):
     file = keras_home / "datasets" / "mnist.npz"
     file.parent.mkdir()
@@ -260,6 +287,14 @@ def test_wrong_fashion_images_in_debians_folder_are_refused(tmp_path, monkeypatc
     monkeypatch.setattr(data, "FASHION_FOLDER", tmp_path / "fashion-mnist")
     write_fashion(data.FASHION_FOLDER)
     with pytest.raises(ValueError, match=r"do not hold Fashion-MNIST .* delete them"):
+        load_dataset("fashion_mnist")
+
+
+def test_half_of_debians_folder_is_no_folder(keras_home, monkeypatch):
+    monkeypatch.setattr(data, "FASHION_FOLDER", keras_home / "half")
+    write_fashion(data.FASHION_FOLDER)
+    (data.FASHION_FOLDER / FASHION_FILES[3]).unlink()
+    with pytest.raises(ConnectionError, match="fashion_mnist is not on this machine"):
         load_dataset("fashion_mnist")
 
 
@@ -405,6 +440,8 @@ def test_columns_first_in_the_file_are_rows_first_in_memory(tmp_path):
     [
         ("my-images-idx3-ubyte", "my-labels-idx1-ubyte"),
         ("my-images-idx3-ubyte.gz", "my-labels-idx1-ubyte.gz"),
+        ("my-images-idx3-ubyte", "my-labels-idx1-ubyte.gz"),
+        ("my-images-idx3-ubyte.gz", "my-labels-idx1-ubyte"),
         ("my-images.idx3-ubyte", "my-labels.idx1-ubyte"),
         ("my-images.idx", "my-labels.idx"),
         ("images.idx.gz", "labels.idx.gz"),
@@ -431,9 +468,9 @@ def test_an_idx_file_is_not_taken_for_its_own_labels(tmp_path):
 
 @settings(max_examples=30, deadline=None)
 @given(
-    x=array_shapes(min_dims=1, max_dims=1, min_side=10, max_side=40).flatmap(
-        lambda n: arrays(np.uint8, st.sampled_from([(*n, 784), (*n, 28, 28)]))
-    )
+    x=array_shapes(min_dims=1, max_dims=1, min_side=10, max_side=40)
+    .flatmap(lambda n: arrays(np.uint8, st.sampled_from([(*n, 784), (*n, 28, 28)])))
+    .filter(lambda x: x.max() != 1)  # black and a grey that nobody sees: refused, see below
 )
 def test_any_bytes_come_back_from_every_kind_of_file(tmp_path_factory, x):
     folder = tmp_path_factory.mktemp("round")
@@ -482,6 +519,7 @@ damaged = "cannot be read: it is damaged, cut short, or not the kind"
 BAD_FILES = {
     "kind": ("own.csv", b"1,2", "name of no known kind; expected a .npz"),
     "label-file": ("own-labels-idx1-ubyte", idx(y20), "name of no known kind"),
+    "binary": ("own.npy", npy((x20 > 127).astype(np.uint8)), "0 and 1 as uint8"),
     "shape": ("own.npz", npz(x=np.zeros((20, 27, 28))), r"\(20, 27, 28\); expected \(n, 784\)"),
     "flat": ("own.npy", npy(np.zeros(784)), r"\(784,\); expected \(n, 784\) or \(n, 28, 28\)"),
     "scalar": ("own.npy", npy(np.float64(1)), r"shape \(\); expected"),

@@ -42,6 +42,13 @@ def everyone(h, k, dz):
     return dz
 
 
+def overwrites_its_input(h, k):
+    h[:] = 0
+    mask = np.zeros(h.shape, dtype=bool)
+    mask[:, :k] = True
+    return mask
+
+
 @pytest.mark.parametrize(
     ("exercise", "answer", "says"),
     [
@@ -56,6 +63,7 @@ def everyone(h, k, dz):
         ("2.1", 2, "how many reach"),
         ("2.2", stable_sort, "right."),
         ("2.2", ties_from_the_right, "lowest first"),
+        ("2.2", overwrites_its_input, "lowest first"),
         ("2.2", threshold, "keeps 5 units where k = 0"),
         ("2.2", lambda h, k: np.argsort(h), "expected a boolean array"),
         ("3.1", {"softplus", "squared relu"}, "right."),
@@ -64,6 +72,7 @@ def everyone(h, k, dz):
         ("3.1", ["softplus"], "a set of names"),
         ("3.2", masked, "right."),
         ("3.2", everyone, "the slopes are"),
+        ("3.2", lambda h, k, dz: 0.9 * masked(h, k, dz), "the slopes are"),
         ("3.2", lambda h, k, dz: dz[0], "expected an array of shape (4, 6)"),
     ],
 )
@@ -81,6 +90,7 @@ def test_every_exercise_is_tested_here():
 
 def test_an_answer_that_fails_gets_a_hint(capsys):
     assert "ZeroDivisionError" in feedback(capsys, "2.2", lambda h, k: 1 / 0)
+    assert "AttributeError" in feedback(capsys, "3.2", lambda h, k, dz: h.no_such_thing)
 
 
 def test_unknown_exercise():

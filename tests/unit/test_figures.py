@@ -93,3 +93,38 @@ def test_background_is_transparent_and_every_figure_equally_wide():
 def test_images_must_be_square():
     with pytest.raises(ValueError, match="12 pixels make no square"):
         figures.tiles(np.zeros((2, 12)))
+
+
+def test_build_up_adds_part_after_part():
+    start, parts = np.full(4, 0.1), np.array([[0.2, 0, 0, 0], [0, -0.1, 0, 0.3]])
+    first, second, *sums = shown(figures.build_up(start, parts))
+    np.testing.assert_array_equal(first.get_array().ravel(), parts[0])
+    assert first.get_clim() == second.get_clim() == (-0.3, 0.3)
+    assert first.get_cmap() == figures.DIVERGING
+    np.testing.assert_allclose(sums[0].get_array().ravel(), [0.3, 0.1, 0.1, 0.1])
+    np.testing.assert_allclose(sums[1].get_array().ravel(), [0.3, 0, 0.1, 0.4])
+    assert sums[0].get_cmap().name == "gray"
+
+
+def test_diverging_colours_are_blue_below_and_vermilion_above():
+    below, above = figures.DIVERGING(0.0), figures.DIVERGING(1.0)
+    assert below[2] > below[0] and above[0] > above[2]
+
+
+def test_error_against_k_names_everything():
+    curves = {"PCA": {1: 0.06, 20: 0.02}, "published": {5: 0.05}}
+    fig = figures.error_against_k(curves, level=("mean image", 0.07))
+    ax = fig.axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("k, active units", "mean squared error")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "5", "20"]
+    assert ax.get_xscale() == "log" and ax.get_ylim()[0] == 0
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["PCA", "published"]
+    assert [text.get_text() for text in ax.texts] == ["mean image"]
+    pca, published = (container.lines[0] for container in ax.containers)
+    assert (pca.get_linestyle(), published.get_linestyle()) == ("-", "None")
+
+
+def test_figures_need_no_style_set_before():
+    with plt.rc_context():
+        plt.rcdefaults()
+        assert len(shown(figures.tiles(np.zeros((2, 4)), columns=2))) == 2

@@ -60,9 +60,31 @@ def test_flips_are_left_out_and_counted():
     apart = check_gradients(Model([1.0, 0.5], loss, gradient, first_wins))
     assert (apart.checked, apart.skipped) == (2, 0)
     assert apart.relative_error < 1e-9
-    tied = check_gradients(Model([1.0, 1.0], loss, gradient, first_wins))
+    model, claimed = Model([1.0, 1.0], loss, gradient, first_wins), {"w": np.array([10.0, 0.0])}
+    tied = check_gradients(model, claimed=claimed)
     assert (tied.checked, tied.skipped) == (0, 2)
-    assert np.isnan(tied.numerical["w"]).all() and np.isnan(tied.claimed["w"]).all()
+    assert tied.flipped["w"].all() and np.isnan(tied.numerical["w"]).all()
+    np.testing.assert_array_equal(model.parameters["w"], [1, 1])
+    np.testing.assert_array_equal(claimed["w"], [10, 0])
+    # A check of nothing must not look like a check that passed.
+    assert np.isnan(tied.relative_error) and np.isnan(tied.cosine)
+
+
+def test_one_flip_among_several_choices_is_enough():
+    model = Model([1.0, 1e-9], cubes, lambda w: 3 * w**2)
+    model.choices = lambda: [model.parameters["w"][:1] > 0, model.parameters["w"][1:] > 0]
+    np.testing.assert_array_equal(check_gradients(model).flipped["w"], [False, True])
+
+
+def test_a_claim_of_nan_is_a_wrong_claim():
+    found = check_gradients(Model([1.0, 2.0], cubes, lambda w: np.array([3.0, np.nan])))
+    assert found.checked == 2
+    assert not found.relative_error < 1
+
+
+def test_a_zero_gradient_has_no_direction():
+    found = check_gradients(Model([1.0, 2.0], cubes, lambda w: np.zeros(2)))
+    assert np.isnan(found.cosine) and found.relative_error == 1
 
 
 def test_a_model_without_choices_is_checked_whole():
@@ -100,6 +122,10 @@ def test_says_what_is_wrong():
         check_gradients(model, claimed={"v": np.zeros(2)})
     with pytest.raises(ValueError, match="do not match"):
         check_gradients(model, claimed={"w": np.zeros(3)})
+    with pytest.raises(ValueError, match="no parameter to check"):
+        check_gradients(model, names=[])
+    with pytest.raises(ValueError, match="loss is nan"):
+        check_gradients(Model([1.0], lambda w: np.nan, lambda w: w))
     model.parameters["w"] = np.zeros(2, np.float32)
     with pytest.raises(TypeError, match=r"w is float32; build the model with dtype=np\.float64"):
         check_gradients(model)

@@ -23,6 +23,13 @@ def test_mse_gradient_is_its_slope():
         assert gradient[i] == pytest.approx(slope, rel=1e-6)
 
 
+def test_mse_is_a_plain_number_and_compares_like_with_like():
+    assert type(mse(np.zeros((2, 3)), np.ones((2, 3)))) is float
+    for function in (mse, mse_gradient):
+        with pytest.raises(ValueError, match=r"\(2, 3\), the target \(3,\)"):
+            function(np.zeros((2, 3)), np.zeros(3))
+
+
 def test_psnr():
     assert psnr(0.01) == pytest.approx(20)
     assert psnr(1) == 0

@@ -4,6 +4,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ksae_lab.activations import ACTIVATIONS
 from ksae_lab.gradcheck import check_gradients
@@ -48,12 +49,42 @@ def test_gradients_agree_with_central_differences(left, right, sparse_at):
 @pytest.mark.parametrize("by", ["value", "magnitude"])
 def test_gradients_agree_for_every_k_and_both_rankings(k, by):
     network = small_network(["linear", "tanh", "sigmoid"], 0, by=by, k=k)
-    assert check_gradients(network, *batch()).relative_error < 1e-6
+    found = check_gradients(network, *batch())
+    assert found.skipped == 0
+    assert found.relative_error < 1e-6
+
+
+def one_unit_each(h, *, by="value", activation="linear"):
+    """A layer that selects one of the given pre-activations; its input is a single one."""
+    layer = KSparse(1, len(h), 1, activation, by=by, rng=np.random.default_rng(0), dtype=float)
+    layer.W[:] = 0
+    layer.b[:] = h
+    return layer, np.ones((1, 1))
+
+
+def test_ranks_by_magnitude_when_asked():
+    layer, x = one_unit_each([1, -3, 2], by="magnitude")
+    np.testing.assert_array_equal(layer.forward(x)[0], [[0, -3, 0]])
+    np.testing.assert_array_equal(layer.choices(x), [[False, True, False]])
+
+
+@pytest.mark.parametrize("activation", ["swish", "gelu"])
+def test_ranks_what_enters_the_activation_not_what_leaves_it(activation):
+    # The second output is nearly zero and so the larger one, but the first unit said more.
+    layer, x = one_unit_each([-0.3, -20], activation=activation)
+    np.testing.assert_array_equal(layer.choices(x), [[True, False]])
+    assert layer.forward(x)[0][0, 0] < -0.05
+
+
+def test_choices_are_those_of_the_output_biases_and_all():
+    network = small_network(["linear"] * 3, 0)
+    x, target = batch()
+    (mask,) = network.choices(x, target)
+    np.testing.assert_array_equal(mask, network.outputs(x)[0] != 0)
 
 
 @pytest.mark.parametrize("pair", [("relu", "sigmoid"), ("swish", "linear"), ("gelu", "elu")])
 def test_gradients_agree_with_tensorflow(pair):
-    tf = pytest.importorskip("tensorflow")
     network = small_network([*pair, "linear"], 0)
     x, target = batch()
     loss, gradients = network.loss_and_gradients(x, target)
@@ -129,12 +160,33 @@ def test_start_is_drawn_from_the_generator_alone():
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     a, b = (Dense(4, 3, rng=np.random.default_rng(7)) for _ in range(2))
     np.testing.assert_array_equal(a.W, b.W)
-    assert np.abs(a.W).max() <= np.sqrt(6 / 7)
+    assert not a.b.any()
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_start_is_glorots_uniform():
+    layer = Dense(300, 200, rng=np.random.default_rng(0), dtype=np.float64)
+    limit = np.sqrt(6 / 500)
+    assert 0.99 * limit < np.abs(layer.W).max() <= limit
+    assert layer.W.var() == pytest.approx(limit**2 / 3, rel=0.02)
+    assert KSparse(3, 2, 1, rng=np.random.default_rng(0)).phi.name == layer.phi.name == "linear"
+
+
+def test_layers_may_come_from_a_generator_and_later_changes_do_not_reach_in():
+    rng = np.random.default_rng(0)
+    layers = [Dense(7, 6, rng=rng), Dense(6, 7, rng=rng)]
+    assert list(Network(layer for layer in layers).parameters) == ["W0", "b0", "W1", "b1"]
+    network = Network(layers)
+    layers.append(None)
+    assert len(network.layers) == 2
 
 
 def test_says_what_is_wrong():
     rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="without layers"):
+        Network([])
+    with pytest.raises(ValueError, match=r"\(2, 6\); expected \(batch, 7\)"):
+        small_network(["linear"] * 3, 0).loss_and_gradients(np.zeros((2, 6)), np.zeros((2, 7)))
     with pytest.raises(ValueError, match="Layer 0 gives 6 numbers, but layer 1 takes 5"):
         Network([Dense(7, 6, rng=rng), Dense(5, 7, rng=rng)])
     with pytest.raises(ValueError, match="k = 9"):

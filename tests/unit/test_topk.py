@@ -42,6 +42,26 @@ def test_keeps_exactly_k_of_wide_rows(dtype):
         assert (top_k_mask(h, k).sum(axis=1) == k).all()
 
 
+@pytest.mark.parametrize("n", [17, 100])
+def test_agrees_with_a_full_sort_on_wide_rows(n):
+    rng = np.random.default_rng(n)
+    for h in (rng.normal(size=(200, n)), rng.integers(-2, 3, (200, n)).astype(float)):
+        k = int(rng.integers(1, n))
+        np.testing.assert_array_equal(top_k_mask(h, k), sorted_reference(h, k, "value"))
+
+
+def test_takes_lists_and_small_integers():
+    np.testing.assert_array_equal(top_k_mask([3, 1, 2], np.int64(2)), [1, 0, 1])
+    # 1000 - 200 does not fit in the eight bits of this k.
+    assert top_k_mask(np.arange(1000), np.uint8(200)).sum() == 200
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64])
+def test_the_lowest_integer_is_the_largest_in_magnitude(dtype):
+    h = np.array([np.iinfo(dtype).max, np.iinfo(dtype).min, 0], dtype)
+    np.testing.assert_array_equal(top_k_mask(h, 1, by="magnitude"), [0, 1, 0])
+
+
 def test_leaves_its_input_alone():
     h = np.array([3.0, 1.0, 2.0])
     top_k_mask(h, 1, by="magnitude")
@@ -67,6 +87,8 @@ def test_magnitude_hears_a_loud_no():
         ([1.0, 2.0], True, {}, TypeError, "not an integer"),
         ([1.0, np.nan], 1, {}, ValueError, "NaN"),
         (1.0, 1, {}, ValueError, "single number"),
+        ([1j, 2j], 1, {}, TypeError, "complex128, which has no order"),
+        (["a", "b"], 1, {}, TypeError, "Give real numbers"),
         ([1.0, 2.0], 1, {"by": "size"}, ValueError, "'value' or 'magnitude'"),
     ],
 )

@@ -59,7 +59,14 @@ def test_learns_and_validates():
     assert len(history.training) == len(history.validation) == 30
     assert history.validation[-1] == network.loss(x_val, x_val) < before
     assert history.training[-1] < history.training[0]
-    assert not history.interrupted
+    assert history.interrupted is False
+
+
+def test_learns_the_target_not_the_input():
+    network, x = autoencoder(), data()
+    before = network.loss(x, 1 - x)
+    network.fit(x, 1 - x, optimizer=Adam(1e-2), epochs=30, batch_size=16, rng=rng())
+    assert network.loss(x, 1 - x) < 0.5 * before
 
 
 def test_the_generator_alone_decides():
@@ -106,13 +113,32 @@ def test_an_interruption_keeps_what_was_learned():
     assert network.loss(x, x) < before
 
 
+def test_an_interrupted_validation_leaves_whole_epochs():
+    network, x = autoencoder(), data()
+    calls = iter(range(100))
+    honest = network.loss
+
+    def stops_in_the_second_epoch(*arrays):
+        if next(calls) == 3:  # one sample of each set is looked at before the first epoch
+            raise KeyboardInterrupt
+        return honest(*arrays)
+
+    network.loss = stops_in_the_second_epoch
+    how = {"epochs": 9, "batch_size": 16, "rng": rng(), "validation": (x, x)}
+    history = network.fit(x, x, optimizer=SGD(0.1), **how)
+    assert history.interrupted is True
+    assert len(history.training) == len(history.validation) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"data": (data(8), data(7))}, r"\[8, 7\] samples"),
         ({"epochs": -1}, "-1 epochs"),
         ({"batch_size": 0}, "batches of 0"),
-        ({"data": (data(0), data(0))}, "at least one sample"),
+        ({"data": (data(0), data(0))}, "at least one"),
+        ({"data": (data()[:, :5], data())}, r"expected \(batch, 12\)"),
+        ({"validation": (data(5), data(6))}, r"\[5, 6\] samples"),
         ({"validation": (data()[:, :5], data()[:, :5])}, r"expected \(batch, 12\)"),
     ],
 )
@@ -132,3 +158,11 @@ def test_a_loss_that_runs_away_is_reported():
         pytest.raises(FloatingPointError, match="lower learning rate"),
     ):
         network.fit(x, x, optimizer=SGD(1e20), epochs=5, batch_size=16, rng=rng())
+
+
+def test_a_loss_that_is_no_number_takes_no_step():
+    network, x = autoencoder(), data()
+    before = network.parameters["W1"].copy()
+    with pytest.raises(FloatingPointError, match="If the data hold NaN"):
+        network.fit(x, x * np.nan, optimizer=SGD(0.1), epochs=1, batch_size=64, rng=rng())
+    np.testing.assert_array_equal(network.parameters["W1"], before)
