@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -201,7 +202,7 @@ def keras_home(tmp_path, monkeypatch):
     """Keras with an empty folder of its own, no network, and no Debian folder."""
 
     def unreachable(url, target, progress):
-        raise OSError("network is unreachable")
+        raise URLError("network is unreachable")
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(data, "FASHION_FOLDER", tmp_path / "absent")
@@ -335,8 +336,8 @@ def test_keras_and_debian_have_the_same_fashion_mnist(keras_home, monkeypatch):
 
 def test_tensorflows_notices_are_dropped_and_stderr_comes_back(tmp_path):
     program = """
-import os, sys, urllib.request
-def fail(*_): raise OSError
+import os, sys, urllib.error, urllib.request
+def fail(*_): raise urllib.error.URLError("network is unreachable")
 urllib.request.urlretrieve = fail
 from ksae_lab.data import load_dataset
 try:
