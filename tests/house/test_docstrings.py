@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.house.repo import PACKAGE, name
+from tests.repo import PUBLIC_MODULES, name
 
 Definition = ast.FunctionDef | ast.ClassDef
 ORIGIN = re.compile(r"\b(?:Chapter|Lab) \d+\b")
@@ -53,9 +53,6 @@ def own_faults(node: Definition, label: str, docstring: str, context: str = "") 
     if ARRAY.search(annotations(node)) and not SHAPE.search(docstring + context):
         return [f"{label}: say the shapes of its arrays, like (batch, n)"]
     return []
-
-
-PUBLIC_MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.stem[0] != "_"]
 
 
 @pytest.mark.parametrize("path", PUBLIC_MODULES, ids=name)

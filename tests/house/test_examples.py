@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.house.repo import ROOT
+from tests.repo import ROOT
 
 BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 

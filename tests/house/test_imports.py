@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from tests.house.repo import PACKAGE
+from tests.repo import ROOT
+
+PACKAGE = ROOT / "ksae_lab"
 
 # From the ground up; a module imports from the floors below its own.
 FLOORS = [

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 
-from tests.house.repo import ROOT, cells, code_cells, name, notebooks
+from tests.repo import PAGES, ROOT, cells, code_cells, name, notebooks
 from tools.execute import tidy
 
 LONGEST_CELL = 40  # lines
@@ -73,12 +72,10 @@ def test_the_file_is_as_make_execute_writes_it(path: Path):
 
 
 def test_there_are_notebooks_and_the_contents_name_pages_that_exist():
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    pages = re.findall(r"'(?:file|root)': '([^']+)'", str(contents))
-    found = {page: [s for s in (".ipynb", ".md") if (ROOT / (page + s)).exists()] for page in pages}
+    found = {page: [s for s in (".ipynb", ".md") if (ROOT / (page + s)).exists()] for page in PAGES}
     assert {page: files for page, files in found.items() if len(files) != 1} == {}
     written = {name(path).removesuffix(".ipynb") for path in notebooks()}
-    assert written and written == {page for page in pages if found[page] == [".ipynb"]}
+    assert written and written == {page for page in PAGES if found[page] == [".ipynb"]}
 
 
 def figure_cell(caption: str, alt: str) -> nbformat.NotebookNode:

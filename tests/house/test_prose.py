@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.house.repo import figure_texts, markdown
+from tests.repo import figure_texts, markdown
 
 # A fence with a language, or with none, holds code; one with a directive mostly holds prose.
 FENCE = re.compile(r"^(?P<fence>`{3,}|~{3,}|:{3,}) *(?P<info>.*)$")

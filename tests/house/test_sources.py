@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.house.repo import ROOT, name, sources
+from tests.repo import ROOT, name, sources
 
 # In pieces, so that this file does not contain what it looks for.
 LOCAL_PATH = re.compile(r"(?<![\w.:/-])/(?:" + "|".join(["work", "tmp", "home", "root"]) + r")\b")

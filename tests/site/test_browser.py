@@ -6,8 +6,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from built import CHAPTERS, PAGES, SITE, require_site
 from playwright.sync_api import Page, sync_playwright
+
+from tests.repo import CHAPTERS, PAGES
+from tests.site.built import SITE, require_site
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)

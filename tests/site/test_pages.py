@@ -6,7 +6,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
-from built import CHAPTERS, LABS, PAGES, ROOT, SITE, require_site
+
+from tests.repo import CHAPTERS, LABS, PAGES, PUBLIC_MODULES, ROOT
+from tests.site.built import SITE, require_site
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,8 +55,8 @@ def test_no_link_is_dead(soups):
 def public_names() -> list[str]:
     """Each public function and class of the package, as ksae_lab.module.name."""
     return [
-        f"ksae_lab.{module.stem}.{node.name}"
-        for module in sorted((ROOT / "ksae_lab").glob("[!_]*.py"))
+        ".".join([*module.relative_to(ROOT).with_suffix("").parts, node.name])
+        for module in PUBLIC_MODULES
         for node in ast.parse(module.read_text(encoding="utf-8")).body
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
     ]

@@ -1,13 +1,27 @@
-"""What the lints read: where the repository is, its notebooks, its prose, its package."""
+"""What the tests of the house and of the site read: contents, package, notebooks and prose."""
 
 import functools
 import subprocess
 from pathlib import Path
 
 import nbformat
+import yaml
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-PACKAGE = ROOT / "ksae_lab"
+ROOT = Path(__file__).resolve().parent.parent
+PUBLIC_MODULES = sorted(
+    path for path in (ROOT / "ksae_lab").rglob("*.py") if not path.name.startswith("_")
+)
+
+_CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+
+
+def _pages(parts: list[dict]) -> list[str]:
+    return [chapter["file"] for part in parts for chapter in part["chapters"]]
+
+
+PAGES = [_CONTENTS["root"], *_pages(_CONTENTS["parts"])]
+CHAPTERS = _pages([part for part in _CONTENTS["parts"] if part.get("numbered")])
+LABS = _pages([part for part in _CONTENTS["parts"] if part.get("caption") == "Labs"])
 
 
 def name(path: Path) -> str:
