@@ -197,7 +197,7 @@ def error_against_k(
         mean = [np.mean(errors) for errors in by_k.values()]
         bars = [interval_half_width(errors) for errors in by_k.values() if np.ndim(errors)]
         ax.errorbar(list(by_k), mean, bars or None, capsize=3, label=name, linestyle=line, **look)
-    ax.set(xlabel="k, active units", ylabel="mean squared error", xscale="log")
+    ax.set(xlabel="k, numbers in the code", ylabel="mean squared error", xscale="log")
     ticks = sorted(set().union(*curves.values()))
     ax.set_xticks(ticks, [str(k) for k in ticks])
     ax.minorticks_off()

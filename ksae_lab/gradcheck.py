@@ -50,7 +50,7 @@ class GradientCheck:
 
     @property
     def cosine(self) -> float:
-        """The cosine between claim and truth, a scalar: 1 same way, below 0 uphill.
+        """The cosine between claim and truth, a scalar: below 0, descent climbs.
 
         NaN if either is zero: then it has no direction.
         """

@@ -1,4 +1,7 @@
-"""From a gradient to a step. Both rules change the arrays in place and keep their own memory."""
+"""From a gradient to a step. Both rules change the arrays in place and keep their own memory.
+
+Lab 1 writes such a rule by hand; these two are the usual ones.
+"""
 
 import math
 

@@ -115,7 +115,7 @@ def test_error_against_k_names_everything():
     curves = {"PCA": {1: 0.06, 20: 0.02}, "published": {5: 0.05}}
     fig = figures.error_against_k(curves, level=("mean image", 0.07))
     ax = fig.axes[0]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("k, active units", "mean squared error")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("k, numbers in the code", "mean squared error")
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "5", "20"]
     assert ax.get_xscale() == "log" and ax.get_ylim()[0] == 0
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["PCA", "published"]
