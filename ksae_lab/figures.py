@@ -175,7 +175,9 @@ def learning_curve(history: History) -> Figure:
 
 
 def error_against_k(
-    curves: Mapping[str, Mapping[int, np.ndarray | float]], *, level=None
+    curves: Mapping[str, Mapping[int, np.ndarray | float]],
+    *,
+    level: tuple[str, float] | None = None,
 ) -> Figure:
     """Mean squared error against the number k of active units, one line a method.
 
