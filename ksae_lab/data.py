@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from ksae_lab._files import FORMATS, read_idx, read_images
+from ksae_lab._quiet import import_keras
 
 NAMES = ("mnist5k", "mnist", "fashion_mnist")
 
@@ -163,7 +163,7 @@ def _through_keras(name: str, by_hand: str) -> list[np.ndarray]:
 
     `by_hand` says how to go on without a network.
     """
-    keras = _import_keras()
+    keras = import_keras()
     try:
         train, test = getattr(keras.datasets, name).load_data()
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):
@@ -185,20 +185,6 @@ def _through_keras(name: str, by_hand: str) -> list[np.ndarray]:
 
 def _keras_folder() -> Path:
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
-
-
-def _import_keras() -> ModuleType:
-    """Import Keras without the notices that TensorFlow writes to stderr when first imported."""
-    # They come from C++, past sys.stderr: only the file descriptor itself can be turned away.
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        import keras
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-    return keras
 
 
 def _sha256(*parts: bytes | np.ndarray) -> str:

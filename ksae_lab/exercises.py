@@ -110,6 +110,82 @@ def _gradient_of_top_k(backward: Callable) -> str | None:
     return None
 
 
+def _three_slopes(slopes: Callable) -> str | None:
+    for w, c in [(0.8, 0.25), (0.5, 0.0), (0.3, 1.0), (0.9, 1.7)]:
+        x = np.linspace(0, 1, 200_001)
+
+        def average(v, c=c, x=x):
+            return np.mean(np.where(x < v, (x - c * v) ** 2, 0))
+
+        true = (average(w + 1e-2) - average(w - 1e-2)) / 2e-2
+        averaged = np.mean(np.where(x < w, -2 * c * (x - c * w), 0))
+        expected = {"average of the gradients": averaged, "border": true - averaged, "slope": true}
+        found = slopes(w, c)
+        if np.shape(found) != (3,):
+            return "return three numbers: the averaged gradient, the border's term, the true slope."
+        for (name, right), claimed in zip(expected.items(), found, strict=True):
+            if not np.isclose(claimed, right, atol=1e-3):
+                return f"for w = {w} and c = {c} the {name} is {right:.3f}, yours is {claimed:.3f}."
+    return None
+
+
+def _no_jump(names: set[str]) -> str | None:
+    if not isinstance(names, set):
+        return "answer with a set of letters, such as {'b', 'c'}."
+    if "b" in names:
+        return "in (b), a long row is louder than a short one that would draw better."
+    if "c" in names:
+        return "in (c), the two loudest may both say the same thing, and a third draw better."
+    return None if names == {"a", "d"} else "where are the loudest units always the best ones?"
+
+
+def _louder(louder: Callable) -> str | None:
+    rng = np.random.default_rng(0)
+    x, W_enc, b_enc, W_dec = (rng.normal(size=shape) for shape in [(9, 5), (5, 4), 4, (4, 5)])
+    for unit, factor in [(0, 3.0), (3, 0.2)]:
+        given = W_enc.copy(), b_enc.copy(), W_dec.copy()
+        new_enc, new_b, new_dec = louder(*given, unit, factor)
+        if any((a != b).any() for a, b in zip(given, (W_enc, b_enc, W_dec), strict=True)):
+            return "return new arrays, and leave those that you were given as they were."
+        before, after = np.maximum(x @ W_enc + b_enc, 0), np.maximum(x @ new_enc + new_b, 0)
+        scale = np.where(np.arange(4) == unit, factor, 1)
+        if not np.allclose(after, before * scale):
+            return (
+                f"every z of unit {unit} should be {factor} times as large, the others as before."
+            )
+        if not np.allclose(after[..., None] * new_dec, before[..., None] * W_dec):
+            return "what each unit contributes to the image has changed."
+    return None
+
+
+def _tied_gradient(gradient: Callable) -> str | None:
+    rng = np.random.default_rng(0)
+    x, W = rng.normal(size=(6, 5)), rng.normal(size=(3, 5))
+
+    def loss(W):
+        return np.mean((np.maximum(x @ W.T, 0) @ W - x) ** 2)
+
+    h = x @ W.T
+    z = np.maximum(h, 0)
+    d_x_hat = 2 * (z @ W - x) / x.size
+    dh = d_x_hat @ W.T * (h > 0)
+    expected = np.empty_like(W)
+    for i in np.ndindex(W.shape):
+        nudge = np.zeros_like(W)
+        nudge[i] = 1e-6
+        expected[i] = (loss(W + nudge) - loss(W - nudge)) / 2e-6
+    found = np.asarray(gradient(x.copy(), z.copy(), dh.copy(), d_x_hat.copy()))
+    if found.shape != W.shape:
+        return f"expected the shape of W, {W.shape}, got {found.shape}."
+    if np.allclose(found, expected, atol=1e-6):
+        return None
+    parts = {"decoder": z.T @ d_x_hat, "encoder": dh.T @ x}
+    for name, part in parts.items():
+        if np.allclose(found, part):
+            return f"this is the {name}'s share; W is used twice."
+    return "W is used twice: which gradient does each use give, in the shape of W?"
+
+
 _CHECKERS = {
     "1.1": _best_constant,
     "1.2": _error_without_reconstruction,
@@ -117,4 +193,8 @@ _CHECKERS = {
     "2.2": _top_k_by_sorting,
     "3.1": _self_masking,
     "3.2": _gradient_of_top_k,
+    "4.1": _three_slopes,
+    "4.2": _no_jump,
+    "5.1": _louder,
+    "5.2": _tied_gradient,
 }

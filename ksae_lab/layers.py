@@ -7,6 +7,7 @@ in the wrong layer or from the wrong batch.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +15,21 @@ from ksae_lab import activations
 from ksae_lab.topk import By, top_k_mask
 
 Backward = Callable[[np.ndarray], tuple[np.ndarray, dict[str, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One station on a network's way: how many numbers stand there, and what made them.
+
+    `name` is the activation, or "image" for pixels; `size` and `k` are scalars, and k is None
+    where all may speak.
+
+    Chapter 5.
+    """
+
+    name: str
+    size: int
+    k: int | None = None
 
 
 class Dense:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from ksae_lab import training
-from ksae_lab.layers import Dense
+from ksae_lab.layers import Dense, Stage
 from ksae_lab.losses import mse, mse_gradient
 
 
@@ -32,6 +32,15 @@ class Network:
                     f"Layer {i} gives {left.W.shape[1]} numbers, but layer {i + 1} takes "
                     f"{right.W.shape[0]}. Make the two sizes equal."
                 )
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The input and every layer's output, in order; their sizes are scalars.
+
+        Chapter 5.
+        """
+        made = [Stage(la.phi.name, len(la.b), getattr(la, "k", None)) for la in self.layers]
+        return [Stage("input", len(self.layers[0].W)), *made]
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:

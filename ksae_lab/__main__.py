@@ -1,0 +1,92 @@
+"""The command line: train an experiment, evaluate what came of it. `--help` says how."""
+
+import argparse
+import json
+import shlex
+import sys
+
+PROGRAM = "python -m ksae_lab"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what the arguments ask; the exit code is 0, 2 for what cannot be done, 130 for Ctrl-C.
+
+    Lab 2.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except KeyboardInterrupt:
+        print(arguments.stopped(arguments), file=sys.stderr)
+        return 130
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="The lab of the K-Sparse book.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    train = commands.add_parser("train", help="train the model that an experiment file describes")
+    train.add_argument("experiment", help="YAML or JSON file, such as experiments/quickstart.yaml")
+    train.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
+    train.add_argument("--resume", action="store_true", help="go on with the training in FOLDER")
+    train.set_defaults(run=_train, stopped=_how_to_resume)
+
+    evaluate = commands.add_parser("evaluate", help="measure a trained model")
+    evaluate.add_argument("model", help="folder of a training, or card of a model (.json)")
+    evaluate.add_argument(
+        "--data",
+        metavar="DATA",
+        help="name of a data set, for its test images, or file, for all its images; "
+        "without it, the test images of the data that the model was trained on",
+    )
+    evaluate.add_argument("--json", action="store_true", help="print JSON, not a table")
+    evaluate.set_defaults(run=_evaluate, stopped=lambda arguments: "Stopped.")
+    return parser
+
+
+# The rest of the package is imported only when there is work: `--help` answers at once.
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from ksae_lab import config, experiment
+
+    settings = config.load(arguments.experiment)
+    with np.errstate(over="ignore", invalid="ignore"):  # training itself says if the loss runs away
+        found = experiment.train(settings, arguments.out, resume=arguments.resume)
+    print(_table(found))
+    print(f"Finished: {arguments.out}")
+
+
+def _how_to_resume(arguments: argparse.Namespace) -> str:
+    again = shlex.join(["train", arguments.experiment, "--out", arguments.out, "--resume"])
+    return f"Stopped; to go on from the last checkpoint: {PROGRAM} {again}"
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from ksae_lab import experiment
+
+    found = experiment.evaluate_saved(arguments.model, arguments.data)
+    print(json.dumps(found) if arguments.json else _table(found))
+
+
+def _table(found: dict) -> str:
+    noise = "no error" if found["psnr"] is None else f"{found['psnr']:.2f} dB"
+    rows = {
+        "images": f"{found['images']:,}",
+        "mean squared error": f"{found['mse']:.5f}",
+        "PSNR": noise,
+        "SSIM": f"{found['ssim']:.3f}",
+        "active units": f"{found['active_units']:.1f} of {found['units']}",
+        "dead units": f"{found['dead_units']} of {found['units']}",
+    }
+    return "\n".join(f"{name:<20}{value}" for name, value in rows.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

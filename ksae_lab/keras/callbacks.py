@@ -1,0 +1,160 @@
+"""What happens to k and to dead units while Keras trains: the recipes of chapter 8 as callbacks."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+from keras import ops
+
+from ksae_lab.keras.layers import choices_of
+from ksae_lab.keras.models import KSparseAutoencoder
+from ksae_lab.schedules import k_curriculum
+from ksae_lab.training import Run
+from ksae_lab.upkeep import DeadUnits, ResetDead
+
+
+class KCurriculum(keras.callbacks.Callback):
+    """From many active units to few: k falls from `k_start` to `k` by `finish`, then stays.
+
+    `finish` is a share of all steps, or of all epochs where Keras does not know the steps.
+    Every layer of the model that selects follows; each epoch's last k stands in the logs as "k".
+
+    Raises `ValueError` if k_start is below k and, as training begins, if a k does not fit a layer
+    or no layer selects.
+
+    Source: Makhzani & Frey (2013), section 4.2.1.
+    Chapter 8.
+    """
+
+    def __init__(self, k_start: int, k: int, finish: float = 0.5):
+        super().__init__()
+        self.schedule = k_curriculum(k_start, k, finish=finish)
+
+    def on_train_begin(self, logs=None) -> None:
+        """Let a k that does not fit show now, not in the middle of training."""
+        self.choices = choices_of(self.model)
+        for progress in (1.0, 0.0):
+            self._set(self.schedule(progress))
+
+    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+        """Follow by epochs."""
+        self.epoch = epoch
+        self._follow(epoch)
+
+    def on_train_batch_begin(self, batch: int, logs=None) -> None:
+        """Follow by steps, where their number is known."""
+        if self.params["steps"]:
+            self._follow(self.epoch + batch / self.params["steps"])
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        """Note k."""
+        logs["k"] = self.k
+
+    def _follow(self, epochs_done: float) -> None:
+        k = self.schedule(epochs_done / self.params["epochs"])
+        if k != self.k:
+            self._set(k)
+
+    def _set(self, k: int) -> None:
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # within an epoch, JAX keeps the weights elsewhere
+        for choice in self.choices:
+            choice.k = k
+        self.k = k
+
+
+class DeadUnitMonitor(keras.callbacks.Callback):
+    """Puts the number of dead units at each epoch's end into the logs, as "dead".
+
+    `History` and every callback that is listed after this one see it. When a unit counts as dead
+    is set where the layer or the model is made, by `dead_after`.
+
+    Raises `ValueError`, as training begins, if no layer of the model selects.
+
+    Chapter 8.
+    """
+
+    def on_train_begin(self, logs=None) -> None:
+        """Find the layers that select."""
+        self.choices = choices_of(self.model)
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        """Count."""
+        dead = [ops.convert_to_numpy(choice.dead()) for choice in self.choices]
+        logs["dead"] = int(sum(units.sum() for units in dead))
+
+
+class ResetDeadUnits(keras.callbacks.Callback):
+    """Every `every` epochs, until progress `until`, each dead unit starts again at a leftover.
+
+    x (samples, d) are the training images; `seed` decides which of them the units start at.
+    The recipe is that of `ksae_lab.upkeep.ResetDead`, and so are its arguments.
+    The optimiser, any of Keras', forgets what it remembers of these weights: each slot goes back
+    to where it began, Adagrad's accumulator to its initial value and an average of weights to the
+    new weights. Adafactor's means over rows and columns stay.
+
+    Raises `ValueError` for an `every` or `until` that makes no plan and, as training begins, if the
+    model is no `KSparseAutoencoder` or x does not fit it.
+
+    Source: Bricken et al. (2023), who take the image itself and not what is left of it.
+    Chapter 8.
+    """
+
+    def __init__(self, x: np.ndarray, every: int, until: float = 0.5, seed: int = 0):
+        super().__init__()
+        self.x = x
+        self.recipe = ResetDead(monitor=None, every=every, until=until)
+        self.rng = np.random.default_rng(seed)
+
+    def on_train_begin(self, logs=None) -> None:
+        """Let a model or images that do not fit show now."""
+        if not isinstance(self.model, KSparseAutoencoder):
+            raise ValueError(
+                f"{self.model.name!r} is a {type(self.model).__name__}; only a KSparseAutoencoder "
+                "has the W_enc, W_dec and b_enc that a reset writes."
+            )
+        self.model.pre_activations(self.x[:1])
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        """Reset what is dead now, if it is time."""
+        model, choice = self.model, self.model.choice
+        stand_in = model._in_numpy("linear")  # lends its weights; it is `model` that draws
+        stand_in.reconstruct = partial(_reconstruct, model)
+        monitor = DeadUnits(choice.n_units, choice.dead_after)
+        monitor.load_state({"silent": ops.convert_to_numpy(choice.silent)})
+        begun_anew = []
+        optimizer = SimpleNamespace(forget=lambda *which: begun_anew.append(which))
+        epochs = self.params["epochs"]
+        run = Run(stand_in, (self.x,), optimizer, epochs, 1, self.rng, epoch=epoch + 1)
+        self.recipe.monitor = monitor
+        self.recipe.after_epoch(run)
+        for name, where in begun_anew:
+            getattr(model, name).assign(getattr(stand_in, name))
+            _forget(model.optimizer, getattr(model, name), where)
+        choice.silent.assign(monitor.silent)
+
+
+def _reconstruct(model: KSparseAutoencoder, x: np.ndarray) -> np.ndarray:
+    """x̂ for x, both (samples, d), a thousand at a time; no graph is made for so rare an event."""
+    starts = range(0, len(x), 1000)
+    return np.concatenate([ops.convert_to_numpy(model(x[i : i + 1000])) for i in starts])
+
+
+def _forget(optimizer: keras.Optimizer, variable: keras.Variable, where) -> None:
+    """Let the optimiser remember of variable[where] what it would if it met it now."""
+    # A new optimiser of the same kind, for these numbers alone, knows the slots and their start.
+    part = keras.Variable(
+        ops.convert_to_numpy(variable)[where], name=variable.path.replace("/", "_")
+    )
+    new = type(optimizer).from_config(optimizer.get_config())
+    new.build([part])
+    slots = {slot.name: slot for slot in optimizer.variables}
+    for start in new.variables:
+        slot = slots.get(start.name)
+        if slot is None or slot.shape != variable.shape:
+            continue  # the count of steps, the learning rate, means over rows
+        average = start.name == f"{part.name}_average"  # of weights; it begins at the weights
+        memory = ops.convert_to_numpy(slot).copy()
+        memory[where] = ops.convert_to_numpy(part if average else start)
+        slot.assign(memory)

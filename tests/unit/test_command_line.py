@@ -1,0 +1,184 @@
+"""The command line: what it prints where, with which exit code, and never a traceback."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ksae_lab import experiment, storage
+from ksae_lab.__main__ import main
+from ksae_lab.autoencoder import KSparseAutoencoder
+from ksae_lab.layers import Dense
+from ksae_lab.network import Network
+from tests.repo import ROOT
+
+SETTINGS = """
+data: {images}
+model: {{n_units: 12, k: 3}}
+training: {{epochs: 2, batch_size: 10}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images, an experiment on them, and what came of it in runs/one."""
+    folder = tmp_path_factory.mktemp("folder")
+    images = folder / "own.npy"
+    np.save(images, np.random.default_rng(0).uniform(size=(40, 28, 28)))
+    (folder / "own.yaml").write_text(SETTINGS.format(images=images))
+    assert main(["train", str(folder / "own.yaml"), "--out", str(folder / "runs" / "one")]) == 0
+    rng = np.random.default_rng(0)
+    storage.save(KSparseAutoencoder(49, 5, 2, rng=rng), folder / "small.json")
+    storage.save(KSparseAutoencoder(784, 5, 2, rng=rng), folder / "plain.json")
+    storage.save(Network([Dense(784, 784, rng=rng)]), folder / "network.json")
+    (folder / "broken.json").write_bytes((folder / "plain.json").read_bytes()[:-9])
+    (folder / "typo.yaml").write_text("optimizer: {learnig_rate: 1}")
+    (folder / "wild.yaml").write_text(
+        SETTINGS.format(images=images) + "optimizer: {name: sgd, learning_rate: 1000}\n"
+    )
+    (folder / "nowhere.yaml").write_text("data: nothing.npz")
+    np.save(folder / "big.npy", np.zeros((20, 32, 32)))
+    np.savez(folder / "nameless.npz", images=np.zeros((20, 784)))
+    (folder / "cut.npz").write_bytes((folder / "nameless.npz").read_bytes()[:99])
+    return folder
+
+
+@pytest.fixture
+def run(folder, capsys, monkeypatch):
+    """Run a command in that folder; gives exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.chdir(folder)
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_train_prints_a_table(folder, run, tmp_path):
+    code, out, err = run("train", "own.yaml", "--out", tmp_path / "one")
+    found = storage.read(tmp_path / "one" / "model.json")[1]["facts"]["metrics"]
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "images              8",
+        f"mean squared error  {found['mse']:.5f}",
+        f"PSNR                {found['psnr']:.2f} dB",
+        f"SSIM                {found['ssim']:.3f}",
+        f"active units        {found['active_units']:.1f} of 12",
+        f"dead units          {found['dead_units']} of 12",
+        f"Finished: {tmp_path / 'one'}",
+    ]
+    assert run("train", "own.yaml", "--out", tmp_path / "one", "--resume") == (0, out, "")
+
+
+def test_evaluate_prints_the_same_as_table_or_json(folder, run):
+    found = experiment.evaluate_saved(folder / "runs" / "one")
+    code, table, _ = run("evaluate", "runs/one")
+    assert code == 0
+    assert f"{found['mse']:.5f}" in table
+    code, out, err = run("evaluate", "runs/one", "--json")
+    assert (code, json.loads(out), err) == (0, found, "")
+
+
+def test_evaluate_takes_all_of_the_readers_own_images(folder, run):
+    for model in ("runs/one", "runs/one/model.json"):
+        code, out, _ = run("evaluate", model, "--data", "own.npy", "--json")
+        assert (code, json.loads(out)["images"]) == (0, 40)
+    code, out, _ = run("evaluate", "plain.json", "--data", "own.npy", "--json")
+    assert (code, json.loads(out)["units"]) == (0, 5)
+
+
+def test_no_error_at_all_has_a_word_and_a_null(folder, run):
+    np.save(folder / "black.npy", np.zeros((20, 784)))
+    rng = np.random.default_rng(0)
+    storage.save(KSparseAutoencoder(784, 5, 2, rng=rng), folder / "black.json")
+    _, out, _ = run("evaluate", "black.json", "--data", "black.npy")
+    assert "PSNR                no error" in out
+    _, out, _ = run("evaluate", "black.json", "--data", "black.npy", "--json")
+    assert json.loads(out)["psnr"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("train nothing.yaml --out a", "There is no file nothing.yaml"),
+        ("train typo.yaml --out a", "typo.yaml: `learnig_rate` is not known in optimizer; did"),
+        ("train nowhere.yaml --out a", "There is no file nothing.npz"),
+        ("train own.npy --out a", "own.npy cannot be read as text"),
+        ("train own.yaml --out own.npy", "own.npy/experiment.yaml cannot be written"),
+        ("train own.yaml --out runs/one", "runs/one holds a training, finished; resume it or"),
+        ("train wild.yaml --out runs/one --resume", "`optimizer.learning_rate` was 0.002 and is"),
+        ("train wild.yaml --out wild", "the last step was too large"),
+        ("evaluate nothing", "There is no file nothing/model.json; give the path of a card"),
+        ("evaluate runs", "There is no file runs/model.json; give the path of a card"),
+        ("evaluate broken.json", "broken.json is damaged or no JSON; copy or write it again"),
+        ("evaluate own.npy", "own.npy/model.json cannot be read (Not a directory); give the path"),
+        ("evaluate plain.json", "plain.json does not say what it was trained on; name data"),
+        ("evaluate network.json --data own.npy", "Network cannot be evaluated here"),
+        ("evaluate small.json --data own.npy", "have shape (40, 784); expected (batch, 49)"),
+        ("evaluate runs/one --data big.npy", "have shape (20, 32, 32); expected (n, 784) or"),
+        ("evaluate runs/one --data nameless.npz", "nameless.npz has no array named x"),
+        ("evaluate runs/one --data cut.npz", "cut.npz cannot be read: it is damaged"),
+        ("evaluate runs/one --data nothing.npy", "There is no file nothing.npy"),
+        ("evaluate runs/one --data mnits", "There is no data set or file 'mnits' (did you mean"),
+        ("evaluate runs/one --data runs", "runs is a folder; give the path of a .npz"),
+    ],
+)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_one_sentence_and_exit_code_2(run, arguments, sentence):
+    code, out, err = run(*arguments.split())
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert err.rstrip().endswith((".", "?"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["train", "a.yaml"], ["evaluate"], ["fly"]])
+def test_wrong_arguments_show_the_usage(run, capsys, arguments):
+    with pytest.raises(SystemExit) as left:
+        run(*arguments)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: python -m ksae_lab")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["train", "own.yaml", "--out", "a b"],
+            "Stopped; to go on from the last checkpoint: "
+            "python -m ksae_lab train own.yaml --out 'a b' --resume\n",
+        ),
+        (["evaluate", "runs/one"], "Stopped.\n"),
+    ],
+)
+def test_ctrl_c_says_how_to_go_on(run, monkeypatch, arguments, said):
+    def stop(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "load_dataset", stop)
+    assert run(*arguments) == (130, "", said)
+
+
+def test_help_comes_without_the_rest_of_the_package():
+    for arguments in (["--help"], ["train", "--help"], ["evaluate", "--help"]):
+        process = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "ksae_lab", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert process.stdout.startswith("usage: python -m ksae_lab")
+        imported = {line.split("|")[-1].strip() for line in process.stderr.splitlines()}
+        assert "argparse" in imported
+        assert not imported & {"numpy", "pydantic", "yaml", "tqdm", "safetensors"}
+
+
+def test_it_runs_as_a_program(folder):
+    command = [sys.executable, "-m", "ksae_lab", "evaluate", folder / "small.json"]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert "does not say what it was trained on" in process.stderr

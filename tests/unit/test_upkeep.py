@@ -1,0 +1,125 @@
+"""Who is dead, and what a reset leaves behind."""
+
+import numpy as np
+import pytest
+
+from ksae_lab.autoencoder import KSparseAutoencoder
+from ksae_lab.optimizers import SGD, Adam
+from ksae_lab.training import Run
+from ksae_lab.upkeep import DeadUnits, ResetDead
+
+D, N = 6, 8
+DEAD = np.array([0, 1, 2])
+
+
+def run(optimizer=None, *, epochs=4, tied=False, callbacks=(), seed=0):
+    """Five units that serve the data, and three that are never heard."""
+    rng = np.random.default_rng(seed)
+    model = KSparseAutoencoder(D, N, 2, tied=tied, rng=rng, dtype=np.float64)
+    model.b_enc[DEAD] = -100
+    x = rng.normal(size=(40, D))
+    how = {"epochs": epochs, "batch_size": 8, "rng": rng, "callbacks": callbacks}
+    return Run(model, (x,), optimizer or Adam(), **how)
+
+
+def test_counts_the_images_since_a_unit_was_last_active():
+    monitor = DeadUnits(N, after=40)
+    training = run(epochs=3, callbacks=[monitor])
+    training.go()
+    assert (monitor.silent[DEAD] == 120).all()
+    assert (monitor.dead == np.isin(np.arange(N), DEAD)).all()
+    assert training.history.notes["dead"] == [3, 3, 3]
+    # By hand: the order of the last epoch is lost, but who was active in its last batch counts 0.
+    active = (training.model.latest.z != 0).any(axis=0)
+    assert ((monitor.silent == 0) == active).all()
+
+
+def test_is_not_dead_before_its_time():
+    monitor = DeadUnits(N, after=41)
+    run(epochs=1, callbacks=[monitor]).go()
+    assert not monitor.dead.any()
+
+
+def test_remembers_across_a_restart():
+    monitor, other = DeadUnits(N, after=40), DeadUnits(N, after=40)
+    run(callbacks=[monitor]).go()
+    other.load_state(monitor.state)
+    np.testing.assert_array_equal(other.silent, monitor.silent)
+    monitor.silent[:] = 0
+    assert other.silent.any(), "a state is a copy"
+
+
+class Look(ResetDead):
+    """Keeps what it saw around its first reset."""
+
+    seen = None
+
+    def after_epoch(self, run):
+        before = {name: w.copy() for name, w in run.model.parameters.items()}
+        leftover = run.data[0] - run.model.reconstruct(run.data[0])
+        super().after_epoch(run)
+        if self.seen is None and self.monitor.silent[0] == 0:
+            memory = {name: array.copy() for name, array in run.optimizer.state.items()}
+            after = {name: w.copy() for name, w in run.model.parameters.items()}
+            self.seen = before, after, leftover, memory
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("rule", [Adam, lambda: SGD(0.01, momentum=0.9)])
+def test_a_reset_gives_dead_units_a_leftover_and_no_past(rule, tied):
+    monitor = DeadUnits(N, after=40)
+    reset = Look(monitor, every=2, until=0.5)
+    training = run(rule(), tied=tied, callbacks=[monitor, reset])
+    training.go()
+    before, after, leftover, memory = reset.seen
+    living = np.setdiff1d(np.arange(N), DEAD)
+
+    leftover /= np.linalg.norm(leftover, axis=1, keepdims=True)
+    overlap = after["W_dec"][DEAD] @ leftover.T
+    np.testing.assert_allclose(overlap.max(axis=1), 1)
+    np.testing.assert_array_equal(after["W_dec"][living], before["W_dec"][living])
+    assert (after["b_enc"][DEAD] == 0).all()
+    if not tied:
+        np.testing.assert_array_equal(after["W_enc"][:, living], before["W_enc"][:, living])
+        length = np.linalg.norm(before["W_enc"][:, living], axis=0).mean()
+        np.testing.assert_allclose(after["W_enc"][:, DEAD].T, length * after["W_dec"][DEAD])
+    slots = {name: array for name, array in memory.items() if name != "steps"}
+    assert slots
+    for name, array in slots.items():
+        if "W_enc" in name:
+            array = array.T
+        if "b_dec" not in name:
+            assert not array[DEAD].any(), f"{name} remembers the dead"
+            assert array[living].any(), f"{name} forgot the living"
+    assert (monitor.silent[DEAD] < 120).all()
+
+
+def test_resets_come_at_their_time_only():
+    times = []
+
+    class Clock(ResetDead):
+        def after_epoch(self, run):
+            before = run.model.W_dec.copy()
+            super().after_epoch(run)
+            if (run.model.W_dec != before).any():
+                times.append(run.epoch)
+                run.model.b_enc[DEAD] = -100  # and dead they are again
+
+    monitor = DeadUnits(N, after=40)
+    run(epochs=12, callbacks=[monitor, Clock(monitor, every=3, until=0.5)]).go()
+    assert times == [3, 6]
+
+
+def test_a_reset_unit_is_heard_again():
+    monitor = DeadUnits(N, after=40)
+    training = run(epochs=8, callbacks=[monitor, ResetDead(monitor, every=1)])
+    training.go()
+    assert training.history.notes["dead"][-1] < 3
+
+
+def test_bad_plans_are_refused():
+    with pytest.raises(ValueError, match="after 0 images"):
+        DeadUnits(N, after=0)
+    for every, until in ((0, 0.5), (1, 1.5)):
+        with pytest.raises(ValueError, match="make no plan"):
+            ResetDead(DeadUnits(N, 1), every, until)
