@@ -186,6 +186,46 @@ def _tied_gradient(gradient: Callable) -> str | None:
     return "W is used twice: which gradient does each use give, in the shape of W?"
 
 
+def _which_remedy(names: set[str]) -> str | None:
+    if not isinstance(names, set):
+        return "answer with a set of names, such as {'AuxK', 'diversity'}."
+    hints = {
+        "curriculum": "selected or not, what does relu make of a number below zero, and its slope?",
+        "AuxK": "AuxK reads the dead units through relu.",
+        "diversity": "diversity looks at codes: what is this unit's code?",
+    }
+    for name in sorted(names):
+        if name != "resets":
+            return hints.get(name, f"{name!r} is none of the four.")
+    return None if names else "one of them asks for no gradient."
+
+
+def _aux_gradients(gradients: Callable) -> str | None:
+    rng = np.random.default_rng(0)
+    arrays = {"h": rng.normal(size=(6, 4)), "W": rng.normal(size=(4, 5))}
+    e = rng.normal(size=(6, 5))
+
+    def loss():
+        return np.mean((np.maximum(arrays["h"], 0) @ arrays["W"] - e) ** 2)
+
+    found = gradients(arrays["h"].copy(), e.copy(), arrays["W"].copy())
+    if len(found) != 2:
+        return "return two arrays, the gradients with respect to h and to W."
+    for (name, array), claimed in zip(arrays.items(), found, strict=True):
+        if np.shape(claimed) != array.shape:
+            return f"the gradient for {name} should have its shape, {array.shape}."
+        for i in np.ndindex(array.shape):
+            original, ends = array[i], []
+            for array[i] in (original + 1e-6, original - 1e-6):
+                ends.append(loss())
+            array[i] = original
+            slope = (ends[0] - ends[1]) / 2e-6
+            if not np.isclose(claimed[i], slope, atol=1e-6):
+                place = ", ".join(map(str, i))
+                return f"for {name}[{place}] the slope is {slope:.4f}, yours is {claimed[i]:.4f}."
+    return None
+
+
 _CHECKERS = {
     "1.1": _best_constant,
     "1.2": _error_without_reconstruction,
@@ -197,4 +237,6 @@ _CHECKERS = {
     "4.2": _no_jump,
     "5.1": _louder,
     "5.2": _tied_gradient,
+    "8.1": _which_remedy,
+    "8.2": _aux_gradients,
 }

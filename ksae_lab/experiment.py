@@ -156,10 +156,12 @@ def evaluate(model: KSparseAutoencoder, x: np.ndarray) -> dict:
     and "ssim" compare them with their reconstructions; "active_units" is the mean number of units
     that speak for an image, "dead_units" how many speak for none, "units" how many there are.
 
-    Raises `ValueError` for another kind of model, and for images of another size.
+    Raises `ValueError` for another kind of model, for no images, and for those of another size.
 
     Lab 2.
     """
+    if not len(x):
+        raise ValueError("There are no images to evaluate the model on; give one or more.")
     if not isinstance(model, KSparseAutoencoder):
         raise ValueError(
             f"A {type(model).__name__} cannot be evaluated here; give a KSparseAutoencoder."

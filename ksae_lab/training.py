@@ -170,11 +170,12 @@ class Run:
                 f"{self.epochs} epochs and batches of {self.batch_size} make no training; "
                 "give a batch size of 1 or more and no negative epochs."
             )
-        _check_samples(self.model, self.data)
-        if self.validation is not None:
-            _check_samples(self.model, self.validation)
         measure = getattr(self.model, "error", self.model.loss)
+        _check_samples(measure, self.data)
+        if self.validation is not None:
+            _check_samples(measure, self.validation)
         history = self.history
+        history.interrupted = False
         try:
             bar = trange(
                 self.epoch,
@@ -249,9 +250,12 @@ def fit(model: Model, data: tuple[np.ndarray, ...], **how) -> History:
     return Run(model, data, **how).go()
 
 
-def _check_samples(model: Model, arrays: tuple[np.ndarray, ...]) -> None:
-    """Let whatever is wrong with the data show before training, not an epoch later."""
+def _check_samples(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> None:
+    """Let whatever is wrong with the data show before training, not an epoch later.
+
+    `measure` draws no random numbers, as a loss may: a resumed training must not be a draw ahead.
+    """
     lengths = [len(array) for array in arrays]
     if min(lengths) == 0 or max(lengths) != min(lengths):
         raise ValueError(f"The arrays hold {lengths} samples; give equal numbers, at least one.")
-    model.loss(*(array[:1] for array in arrays))
+    measure(*(array[:1] for array in arrays))

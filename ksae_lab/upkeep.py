@@ -82,6 +82,8 @@ class ResetDead(Callback):
         model, x = run.model, run.data[0]
         leftover = x - model.reconstruct(x)
         squares = (leftover**2).sum(axis=1, dtype=np.float64)
+        if not squares.any():
+            return  # every image is drawn perfectly: nothing is left to start from
         drawn = leftover[run.rng.choice(len(x), len(dead), p=squares / squares.sum())]
         direction = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
         alive = np.delete(np.linalg.norm(model.W_enc, axis=0), dead)

@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
-from ksae_lab import experiment, storage
+from ksae_lab import experiment, storage, training
 from ksae_lab.__main__ import main
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.layers import Dense
@@ -47,7 +48,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(folder, capsys, monkeypatch):
-    """Run a command in that folder; gives exit code, stdout and stderr."""
+    """Run a command in that folder, without the bar; gives exit code, stdout and stderr."""
+    monkeypatch.setattr(training, "trange", partial(training.trange, disable=True))
 
     def run(*arguments):
         monkeypatch.chdir(folder)

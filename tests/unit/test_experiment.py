@@ -253,6 +253,8 @@ def test_only_what_fits_is_evaluated(dataset):
         experiment.evaluate(Network([Dense(784, 784, rng=rng)]), dataset.x_test)
     with pytest.raises(ValueError, match=r"shape \(12, 784\); expected \(batch, 49\)"):
         experiment.evaluate(KSparseAutoencoder(49, 3, 1, rng=rng), dataset.x_test)
+    with pytest.raises(ValueError, match="no images to evaluate"):
+        experiment.evaluate(KSparseAutoencoder(784, 3, 1, rng=rng), dataset.x_test[:0])
 
 
 def test_a_saved_model_is_measured_where_it_should_be(settings, dataset, images, tmp_path):

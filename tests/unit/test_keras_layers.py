@@ -182,6 +182,12 @@ def test_counts_how_long_each_unit_has_been_silent():
     np.testing.assert_array_equal(layer.choice.silent, [0, 2, 0])
 
 
+def test_who_says_something_negative_is_not_silent():
+    layer = KSparse(3, 3, kernel_initializer="identity")
+    layer(-np.eye(3, dtype=np.float32)[:2], training=True)
+    np.testing.assert_array_equal(layer.choice.silent, [0, 0, 2])
+
+
 def test_a_selected_unit_that_says_nothing_counts_as_silent():
     layer = KSparse(3, 3, "relu", kernel_initializer="identity")
     layer(-np.eye(3, dtype=np.float32)[:2], training=True)

@@ -117,17 +117,20 @@ def test_agrees_with_keras_step_by_step(name, dtype, tolerance):
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("ours", "theirs", "settings"),
     [
-        (Adam, keras.optimizers.Adam),
-        (RMSprop, keras.optimizers.RMSprop),
-        (AdaGrad, keras.optimizers.Adagrad),
+        (Adam, keras.optimizers.Adam, {}),
+        (RMSprop, keras.optimizers.RMSprop, {}),
+        (AdaGrad, keras.optimizers.Adagrad, {}),
+        # Beside what the sum starts at, epsilon would not show.
+        (AdaGrad, keras.optimizers.Adagrad, {"initial_accumulator_value": 0.0}),
     ],
 )
 @pytest.mark.parametrize("size", [1, 1e-3, 1e-7])
-def test_has_the_defaults_of_keras(ours, theirs, size):
+def test_has_the_defaults_of_keras(ours, theirs, settings, size):
     # Each default shows at some size of gradient: epsilon at the smallest.
-    ours, theirs = ours(), theirs()
+    ours, theirs = ours(**settings), theirs(**settings)
+    assert not ours.lazy
     rng = np.random.default_rng(0)
     w = np.zeros(50)
     variable = keras.Variable(w, dtype="float64")

@@ -8,7 +8,7 @@ import pytest
 from ksae_lab.layers import Dense, KSparse
 from ksae_lab.network import Network
 from ksae_lab.optimizers import SGD, Adam
-from ksae_lab.training import fit
+from ksae_lab.training import Callback, Follow, InputNoise, Run, fit
 
 
 class Recorder:
@@ -166,3 +166,119 @@ def test_a_loss_that_is_no_number_takes_no_step():
     with pytest.raises(FloatingPointError, match="If the data hold NaN"):
         network.fit(x, x * np.nan, optimizer=SGD(0.1), epochs=1, batch_size=64, rng=rng())
     np.testing.assert_array_equal(network.parameters["W1"], before)
+
+
+class Diary(Callback):
+    """Writes down when it was called."""
+
+    def __init__(self):
+        self.lines = []
+
+    def before_step(self, run):
+        self.lines.append(("before", run.progress))
+
+    def after_step(self, run):
+        self.lines.append(("after", run.progress))
+
+    def after_epoch(self, run):
+        self.lines.append(("epoch", run.epoch, len(run.history.training)))
+
+    def notes(self):
+        return {"lines": len(self.lines)}
+
+
+def test_callbacks_are_called_in_order_and_progress_goes_from_zero_towards_one():
+    diary, x = Diary(), np.arange(6.0)[:, None]
+    how = {"optimizer": SGD(0.1), "epochs": 2, "batch_size": 3, "rng": rng()}
+    history = fit(Recorder(), (x,), callbacks=[diary], **how)
+    steps = [(when, progress) for progress in (0, 0.25) for when in ("before", "after")]
+    later = [(when, progress) for progress in (0.5, 0.75) for when in ("before", "after")]
+    assert diary.lines == [*steps, ("epoch", 1, 1), *later, ("epoch", 2, 2)]
+    assert history.notes == {"lines": [4, 9]}
+
+
+def test_follow_sets_what_the_schedule_says_before_each_step():
+    optimizer, rates = SGD(1.0), []
+
+    class Watch(Callback):
+        def after_step(self, run):
+            rates.append(run.optimizer.learning_rate)
+
+    follow = Follow(optimizer, "learning_rate", lambda progress: 1 - progress)
+    how = {"optimizer": optimizer, "epochs": 2, "batch_size": 2, "rng": rng()}
+    history = fit(Recorder(), (np.ones((4, 1)),), callbacks=[follow, Watch()], **how)
+    assert rates == [1, 0.75, 0.5, 0.25]
+    assert history.notes["learning_rate"] == [0.75, 0.25]
+    with pytest.raises(AttributeError, match="lerning_rate"):
+        Follow(optimizer, "lerning_rate", abs)
+
+
+def test_noise_is_shown_and_the_clean_image_asked_for():
+    pairs = []
+
+    class Pairs(Recorder):
+        def loss_and_gradients(self, x, target):
+            pairs.append((x, target))
+            return super().loss_and_gradients(x)
+
+    x = np.full((2000, 3), 0.5, np.float32)
+    how = {"optimizer": SGD(0.1), "epochs": 2, "batch_size": 1000, "rng": rng()}
+    fit(Pairs(), (x,), callbacks=[InputNoise(0.1)], **how)
+    noise = np.stack([shown - target for shown, target in pairs])
+    assert all((target == 0.5).all() for _, target in pairs)
+    assert abs(noise.mean()) < 0.005 and abs(noise.std() - 0.1) < 0.005
+    assert (noise[0] != noise[2]).any() and noise.dtype == np.float32
+
+
+def test_a_model_is_put_right_after_each_step_and_judged_by_its_error():
+    class Proud(Recorder):
+        constrained = 0
+
+        def constrain(self):
+            self.constrained += 1
+
+        def error(self, x):
+            return 7.0
+
+    model, x = Proud(), np.ones((4, 1))
+    how = {"optimizer": SGD(0.1), "epochs": 3, "batch_size": 2, "rng": rng()}
+    history = fit(model, (x,), validation=(x,), **how)
+    assert model.constrained == 6
+    assert history.validation == [7, 7, 7] and history.training == [1, 1, 1]
+
+
+def test_a_run_goes_on_where_it_was_interrupted():
+    x = data()
+    how = {"epochs": 4, "batch_size": 16}
+    whole = autoencoder()
+    expected = Run(whole, (x, x), SGD(0.1), rng=rng(), **how).go()
+
+    class StopsAfterTwo(Callback):
+        def after_epoch(self, run):
+            if run.epoch == 2 and not run.history.interrupted:
+                raise KeyboardInterrupt
+
+    halves = autoencoder()
+    run = Run(halves, (x, x), SGD(0.1), rng=rng(), callbacks=[StopsAfterTwo()], **how)
+    assert run.go().interrupted and run.epoch == 2
+    run.callbacks = []
+    history = run.go()
+    assert not history.interrupted and run.epoch == 4
+    assert history.training == expected.training
+    np.testing.assert_array_equal(halves.parameters["W0"], whole.parameters["W0"])
+
+
+def test_looking_at_the_data_draws_no_random_numbers():
+    class Draws(Recorder):
+        draws = 0
+
+        def loss(self, x):
+            self.draws += 1
+            return 1.0
+
+        def error(self, x):
+            return 1.0
+
+    model = Draws()
+    fit(model, (np.ones((4, 1)),), optimizer=SGD(0.1), epochs=0, batch_size=2, rng=rng())
+    assert model.draws == 0

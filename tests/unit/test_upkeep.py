@@ -117,6 +117,20 @@ def test_a_reset_unit_is_heard_again():
     assert training.history.notes["dead"][-1] < 3
 
 
+def test_where_nothing_is_left_over_nobody_is_reset():
+    monitor = DeadUnits(N, after=1)
+    training = run(callbacks=[monitor])
+    model = training.model
+    model.b_enc[:] = -100  # nobody speaks, and the mean image is all there is to draw
+    model.b_dec[:] = 0.5
+    training.data = (np.full((8, D), 0.5),)
+    monitor.silent[:] = 9
+    before = model.W_dec.copy()
+    training.epoch = 1
+    ResetDead(monitor, every=1).after_epoch(training)
+    np.testing.assert_array_equal(model.W_dec, before)
+
+
 def test_bad_plans_are_refused():
     with pytest.raises(ValueError, match="after 0 images"):
         DeadUnits(N, after=0)
