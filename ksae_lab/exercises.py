@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ksae_lab import relaxed
 from ksae_lab.topk import top_k_mask
 
 
@@ -186,6 +187,89 @@ def _tied_gradient(gradient: Callable) -> str | None:
     return "W is used twice: which gradient does each use give, in the shape of W?"
 
 
+def _stops_nothing(names: set[str]) -> str | None:
+    if not isinstance(names, set):
+        return "answer with a set of letters, such as {'b', 'c'}."
+    if names & {"a", "b"}:
+        return "in (a) and (b): what came back through the mask before it was stopped?"
+    if "d" in names:
+        return "in (d), is it W that the path through x leads to?"
+    return None if names == {"c"} else "by which path does W reach z?"
+
+
+def _encode_with(encode_with: Callable) -> str | None:
+    from ksae_lab.autoencoder import KSparseAutoencoder as InNumpy
+    from ksae_lab.keras.models import KSparseAutoencoder
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(9, 5)).astype(np.float32)
+    for k, alpha in [(3, 1.0), (3, 2.0), (2, 1.5), (4, 1.25)]:
+        numpy_model = InNumpy(5, 8, k, "linear", rng=rng)
+        model = KSparseAutoencoder.from_numpy(numpy_model)
+        found = encode_with(model, x.copy(), alpha)
+        if model.k != k:
+            return f"the model came with k = {k} and is left with k = {model.k}."
+        if not isinstance(found, np.ndarray):
+            return f"expected a NumPy array, got {type(found).__name__}."
+        numpy_model.k = round(alpha * k)
+        expected = numpy_model.encode(x)
+        if found.shape != expected.shape:
+            return f"expected codes of shape {expected.shape}, got {found.shape}."
+        active = np.count_nonzero(found, axis=1).max()
+        if active != numpy_model.k:
+            return f"k = {k} and alpha = {alpha}: {active} units speak, expected {numpy_model.k}."
+        if not np.allclose(found, expected, atol=1e-5):
+            return "the right number of units speak, but they do not say the right numbers."
+    return None
+
+
+def _who_is_asked(temperatures: tuple[float, float]) -> str | None:
+    h = np.array([[3.0, 2.0, 1.0, 0.0]])
+
+    def in_between(temperature: float) -> int:
+        p, _ = relaxed.capped_simplex(h, 2, temperature=temperature)
+        return np.count_nonzero((p > 1e-9) & (p < 1 - 1e-9))
+
+    if np.shape(temperatures) != (2,):
+        return "answer with two temperatures, such as (0.2, 5)."
+    nobody, everybody = temperatures
+    if not 0 < nobody < everybody:
+        return "both are above 0, and the second is the higher one."
+    if in_between(0.99 * nobody) > 0 or in_between(1.01 * nobody) == 0:
+        return "the ramp is as wide as the temperature: when does it fit between the middle two?"
+    if in_between(0.99 * everybody) == 4 or in_between(1.01 * everybody) < 4:
+        return "the ramp lies evenly around the line: when does it reach the first and the last?"
+    return None
+
+
+def _slope_of_the_choice(backward: Callable) -> str | None:
+    rng = np.random.default_rng(0)
+    h, dp, epsilon = rng.normal(size=(5, 7)), rng.normal(size=(5, 7)), 1e-5
+    for temperature in (1.0, 0.3):
+
+        def payoff(h, temperature=temperature):
+            return (relaxed.shift_sigmoid(h, 3, temperature=temperature)[0] * dp).sum()
+
+        expected = np.empty_like(h)
+        for i in np.ndindex(h.shape):
+            nudge = np.zeros_like(h)
+            nudge[i] = epsilon
+            expected[i] = (payoff(h + nudge) - payoff(h - nudge)) / (2 * epsilon)
+        p, _ = relaxed.shift_sigmoid(h, 3, temperature=temperature)
+        found = np.asarray(backward(p.copy(), dp.copy(), temperature))
+        if found.shape != h.shape:
+            return f"expected an array of shape {h.shape}, got {found.shape}."
+        if np.allclose(found, expected, atol=1e-6):
+            continue
+        if np.allclose(found / temperature, expected, atol=1e-6):
+            return "when h rises by 1, h / temperature rises by 1 / temperature."
+        if np.allclose(found, p * (1 - p) * dp / temperature, atol=1e-6):
+            return "p sums to k: when one unit rises, t gives way, and the others pay for it."
+        row = np.abs(found - expected).max(axis=1).argmax()
+        return f"for p = {p[row].round(2)} the slopes are {expected[row].round(2)}."
+    return None
+
+
 def _which_remedy(names: set[str]) -> str | None:
     if not isinstance(names, set):
         return "answer with a set of names, such as {'AuxK', 'diversity'}."
@@ -237,6 +321,10 @@ _CHECKERS = {
     "4.2": _no_jump,
     "5.1": _louder,
     "5.2": _tied_gradient,
+    "6.1": _stops_nothing,
+    "6.2": _encode_with,
+    "7.1": _who_is_asked,
+    "7.2": _slope_of_the_choice,
     "8.1": _which_remedy,
     "8.2": _aux_gradients,
 }

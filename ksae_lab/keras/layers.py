@@ -18,8 +18,8 @@ def top_k_mask(h, k, *, by: By = "value"):
     h has shape (..., n), the boolean mask too; exactly k, ties to the lowest index.
     `k` is a number or an integer tensor: it may change without the graph being traced again.
     A NaN has no rank; it is marked always, so that it reaches the loss and is seen.
-
-    No gradient passes through the mask: it is made of comparisons.
+    No gradient passes through the mask, which is made of comparisons.
+    Inside a graph nothing can be refused: a k above n marks everything. `KSparse` refuses it.
 
     Chapter 6.
     """

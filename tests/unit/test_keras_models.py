@@ -318,6 +318,15 @@ def test_training_goes_on_after_loading_as_if_never_interrupted(tmp_path):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6, err_msg=a.name)
 
 
+def test_is_complete_before_it_has_seen_an_image(tmp_path):
+    model = KSparseAutoencoder(7, 6, 2)
+    assert model.built and model.count_params() == 2 * 42 + 6 + 7 + 6 + 1  # silent and k too
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_its_config_is_what_it_was_made_with():
     made_with = {
         "n_pixels": 7,

@@ -56,6 +56,8 @@ class Look(ResetDead):
 
     def after_epoch(self, run):
         before = {name: w.copy() for name, w in run.model.parameters.items()}
+        for array in run.optimizer.memory.values():
+            array[...] = 1  # as if every unit had been active once
         leftover = run.data[0] - run.model.reconstruct(run.data[0])
         super().after_epoch(run)
         if self.seen is None and self.monitor.silent[0] == 0:
