@@ -20,7 +20,7 @@ def aux_k(x, x_hat, h, W_dec, dead, k_aux: int, weight: float = 1 / 32):
     """
     e = ops.stop_gradient(x - x_hat)
     drawing = ops.where(dead, ops.relu(h), 0)  # a unit at zero draws nothing, chosen or not
-    mask = top_k_mask(drawing, min(k_aux, h.shape[-1]))
+    mask = top_k_mask(drawing, k_aux)
     e_hat = ops.matmul(ops.where(mask, drawing, 0), W_dec)
     spread = _variance(e)
     used = ops.any(dead) & (spread > 0)

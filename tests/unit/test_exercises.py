@@ -49,6 +49,68 @@ def overwrites_its_input(h, k):
     return mask
 
 
+def three_slopes(w, c):
+    return w**2 * (2 * c**2 - c), w**2 * (1 - c) ** 2, w**2 * (1 - 3 * c + 3 * c**2)
+
+
+def forgets_the_border(w, c):
+    averaged, _, true = three_slopes(w, c)
+    return averaged, 0.0, true
+
+
+def louder(W_enc, b_enc, W_dec, unit, factor):
+    scale = np.where(np.arange(len(b_enc)) == unit, factor, 1)
+    return W_enc * scale, b_enc * scale, W_dec / scale[:, None]
+
+
+def louder_in_place(W_enc, b_enc, W_dec, unit, factor):
+    W_enc[:, unit] *= factor
+    return W_enc, b_enc, W_dec
+
+
+def louder_without_bias(W_enc, b_enc, W_dec, unit, factor):
+    new_enc, _, new_dec = louder(W_enc, b_enc, W_dec, unit, factor)
+    return new_enc, b_enc, new_dec
+
+
+def brighter(W_enc, b_enc, W_dec, unit, factor):
+    new_enc, new_b, _ = louder(W_enc, b_enc, W_dec, unit, factor)
+    return new_enc, new_b, W_dec
+
+
+def tied_gradient(x_centred, z, dh, d_x_hat):
+    return np.einsum("bn,bd->nd", z, d_x_hat) + np.einsum("bn,bd->nd", dh, x_centred)
+
+
+def encodes(model, x, alpha):
+    k, model.k = model.k, round(alpha * model.k)
+    z = np.array(model.encode(x))
+    model.k = k
+    return z
+
+
+def forgets_to_put_k_back(model, x, alpha):
+    model.k = round(alpha * model.k)
+    return np.array(model.encode(x))
+
+
+def slope_of_the_choice(p, dp, temperature):
+    v = p * (1 - p)
+    shares = v / v.sum(axis=1, keepdims=True)
+    jacobian = np.einsum("bi,ij->bij", v, np.eye(p.shape[1])) - np.einsum("bi,bj->bij", v, shares)
+    return np.einsum("bij,bj->bi", jacobian, dp) / temperature
+
+
+def aux_gradients(h, e, W):
+    d_e_hat = 2 * (np.maximum(h, 0) @ W - e) / e.size
+    return np.where(h > 0, d_e_hat @ W.T, 0), np.maximum(h, 0).T @ d_e_hat
+
+
+def aux_through_relu(h, e, W):
+    d_e_hat = 2 * (np.maximum(h, 0) @ W - e) / e.size
+    return d_e_hat @ W.T, np.maximum(h, 0).T @ d_e_hat
+
+
 @pytest.mark.parametrize(
     ("exercise", "answer", "says"),
     [
@@ -74,6 +136,55 @@ def overwrites_its_input(h, k):
         ("3.2", everyone, "the slopes are"),
         ("3.2", lambda h, k, dz: 0.9 * masked(h, k, dz), "the slopes are"),
         ("3.2", lambda h, k, dz: dz[0], "expected an array of shape (4, 6)"),
+        ("4.1", three_slopes, "right."),
+        ("4.1", forgets_the_border, "the border is 0.360"),
+        ("4.1", lambda w, c: w, "return three numbers"),
+        ("4.2", {"a", "d"}, "right."),
+        ("4.2", {"a"}, "always the best ones"),
+        ("4.2", {"a", "b", "d"}, "a long row is louder"),
+        ("4.2", {"a", "c", "d"}, "say the same thing"),
+        ("4.2", "ad", "a set of letters"),
+        ("5.1", louder, "right."),
+        ("5.1", louder_in_place, "return new arrays"),
+        ("5.1", louder_without_bias, "should be 3.0 times as large"),
+        ("5.1", brighter, "contributes to the image has changed"),
+        ("5.2", tied_gradient, "right."),
+        ("5.2", lambda x, z, dh, d: z.T @ d, "this is the decoder's share"),
+        ("5.2", lambda x, z, dh, d: dh.T @ x, "this is the encoder's share"),
+        ("5.2", lambda x, z, dh, d: z.T @ d - dh.T @ x, "in the shape of W"),
+        ("5.2", lambda x, z, dh, d: d.T @ z, "expected the shape of W"),
+        ("6.1", {"c"}, "right."),
+        ("6.1", {"a", "c"}, "what came back through the mask"),
+        ("6.1", {"c", "d"}, "the path through x"),
+        ("6.1", set(), "by which path"),
+        ("6.1", "c", "a set of letters"),
+        ("6.2", encodes, "right."),
+        ("6.2", forgets_to_put_k_back, "is left with k = 6"),
+        ("6.2", lambda model, x, alpha: np.array(model.encode(x)), "3 units speak, expected 6"),
+        ("6.2", lambda model, x, alpha: model.encode(x), "expected a NumPy array"),
+        ("6.2", lambda model, x, alpha: np.zeros(3), "expected codes of shape (9, 8), got (3,)"),
+        ("6.2", lambda *a: 2 * encodes(*a), "do not say the right numbers"),
+        ("7.1", (1, 3), "right."),
+        ("7.1", (3, 1), "the second is the higher"),
+        ("7.1", (0.5, 3), "fit between the middle two"),
+        ("7.1", (1, 2), "reach the first and the last"),
+        ("7.1", 1, "two temperatures"),
+        ("7.2", slope_of_the_choice, "right."),
+        ("7.2", lambda p, dp, t: t * slope_of_the_choice(p, dp, t), "rises by 1 / temperature"),
+        ("7.2", lambda p, dp, t: p * (1 - p) * dp / t, "t gives way"),
+        ("7.2", lambda p, dp, t: dp, "the slopes are"),
+        ("7.2", lambda p, dp, t: dp[0], "expected an array of shape (5, 7)"),
+        ("8.1", {"resets"}, "right."),
+        ("8.1", {"resets", "AuxK"}, "through relu"),
+        ("8.1", {"curriculum"}, "make of a number below zero"),
+        ("8.1", {"diversity"}, "this unit's code"),
+        ("8.1", {"sleep"}, "none of the four"),
+        ("8.1", set(), "asks for no gradient"),
+        ("8.1", "resets", "a set of names"),
+        ("8.2", aux_gradients, "right."),
+        ("8.2", aux_through_relu, "for h[0, 1] the slope is 0.0000"),
+        ("8.2", lambda h, e, W: aux_gradients(h, e, W)[0], "return two arrays"),
+        ("8.2", lambda h, e, W: aux_gradients(h, e, W)[::-1], "should have its shape"),
     ],
 )
 def test_feedback(capsys, exercise, answer, says):

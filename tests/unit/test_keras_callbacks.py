@@ -130,7 +130,7 @@ def test_other_callbacks_see_the_number_of_dead_units():
 
 @pytest.mark.parametrize("tied", [False, True], ids=["", "tied"])
 def test_resets_as_numpy_does(tied):
-    x, model = images(), sparse_model(tied=tied)
+    x, model = images(), sparse_model(tied=tied, activation="tanh")
     before, expected = model.to_numpy(), model.to_numpy()
     monitor = DeadUnits(6, 30)
     monitor.silent[DEAD] = 30
@@ -153,6 +153,15 @@ def test_resets_as_numpy_does(tied):
         for name, w in expected.parameters.items():
             near = {"rtol": 0, "atol": 1e-6} if changed else {"rtol": 0}
             np.testing.assert_allclose(getattr(model, name), w, **near, err_msg=name)
+
+
+def test_a_reset_looks_at_all_images_however_many():
+    x = np.zeros((2500, 7), np.float32)
+    x[2300] = np.arange(7)  # the only one that is drawn badly
+    model = compiled(KSparseAutoencoder(7, 6, 0, dead_after=1))
+    model.fit(x, x, batch_size=2500, verbose=0, callbacks=[ResetDeadUnits(x, every=1, until=1.0)])
+    direction = x[2300] / np.linalg.norm(x[2300])
+    np.testing.assert_allclose(model.W_dec, np.tile(direction, (6, 1)), atol=1e-3)
 
 
 def test_a_reset_unit_counts_from_zero_and_the_others_go_on():

@@ -109,8 +109,7 @@ for name, w in model.parameters.items():
 
 class Seen(keras.callbacks.Callback):
     seen = []
-    def on_train_batch_end(self, batch, logs=None):
-        self.model.jax_state_sync()
+    def on_epoch_end(self, epoch, logs=None):
         self.seen.append(self.model.k)
 
 twin.choice.silent.assign(np.where(np.arange(12) < 2, 99, 0))
@@ -121,8 +120,7 @@ assert history["dead"][1] >= 2 and (keras.ops.convert_to_numpy(twin.b_enc) > -1)
 print(Seen.seen, history["k"])
 """
     output, _ = run(program, KERAS_BACKEND="jax", JAX_ENABLE_X64="1")
-    falls = [9, 8, 8, 7, 6, 5, 4, 4] + [3] * 8
-    assert output == f"{falls} {falls[3::4]}\n"
+    assert output == "[7, 4, 3, 3] [7, 4, 3, 3]\n"
 
 
 def test_trains_alike_on_one_device_and_on_two_and_says_nothing():
