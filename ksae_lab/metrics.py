@@ -29,7 +29,7 @@ def ssim(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
     Raises `ValueError` if the shapes differ, or d is not the square of 11 or more.
 
     Source: Wang et al. (2004), with their constants.
-    Chapter 13.
+    Lab 2.
     """
     from skimage.metrics import structural_similarity
 

@@ -67,12 +67,7 @@ class Choice(keras.layers.Layer):
         self.by = by
         self.dead_after = dead_after
         self._check(k)
-        integer = {
-            "dtype": "int",
-            "trainable": False,
-            "initializer": "zeros",
-            "aggregation": "only_first_replica",  # all replicas say the same
-        }
+        integer = {"dtype": "int", "initializer": "zeros", "trainable": False}
         self._k = self.add_weight(shape=(), name="k", **integer)
         self.silent = self.add_weight(shape=(n_units,), name="silent", **integer)
         self.k = k

@@ -242,6 +242,7 @@ def test_a_new_model_has_unit_rows_and_transposes(tied):
     W_dec = ops.convert_to_numpy(model.W_dec)
     np.testing.assert_allclose(np.linalg.norm(W_dec, axis=1), 1, rtol=1e-6)
     assert len(np.unique(W_dec)) == 42
+    assert model.W_dec.constraint is None  # as asked for; rows of another length stay as they are
     assert [w.name for w in model.trainable_variables] == (
         ["W_dec", "b_enc", "b_dec"] if tied else ["W_enc", "W_dec", "b_enc", "b_dec"]
     )
