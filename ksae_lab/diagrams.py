@@ -167,14 +167,15 @@ def one_step(model: KSparseAutoencoder, x: np.ndarray) -> Figure:
     loss.xaxis.set_major_locator(MaxNLocator(4))
     loss.invert_yaxis()
 
-    names = list(gradients)
-    rows = np.arange(len(names))
-    length = np.linalg.norm
-    norms.barh(rows - 0.2, [length(plain[n]) for n in names], height=0.4, color=ACCENT)
-    norms.barh(rows + 0.2, [length(gradients[n] - plain[n]) for n in names], height=0.4, color=GREY)
-    norms.set(title="gradient lengths", xscale="log")
+    names, rows = list(gradients), np.arange(len(gradients))
+    by_error = [np.linalg.norm(plain[name]) for name in names]
+    by_terms = [np.linalg.norm(gradients[name] - plain[name]) for name in names]
+    # Points, not bars: a logarithmic axis has no zero for a bar to start from.
+    norms.plot(by_error, rows, "o", color=ACCENT, label="error")
+    norms.plot(by_terms, rows, "D", color=GREY, label="terms")
+    norms.set(title="length of the gradients", xscale="log")
     norms.set_yticks(rows, names)
-    norms.invert_yaxis()
+    norms.set_ylim(len(names) - 0.5, -0.5)
 
     pattern.imshow(seen.z != 0, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
     pattern.set(title="who speaks for whom", xlabel="unit", ylabel="image")

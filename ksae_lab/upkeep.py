@@ -84,7 +84,10 @@ class ResetDead(Callback):
         squares = (leftover**2).sum(axis=1, dtype=np.float64)
         if not squares.any():
             return  # every image is drawn perfectly: nothing is left to start from
-        drawn = leftover[run.rng.choice(len(x), len(dead), p=squares / squares.sum())]
+        # Two units with one leftover would stay twins for good: no image twice while there are any.
+        again = len(dead) > np.count_nonzero(squares)
+        chosen = run.rng.choice(len(x), len(dead), replace=again, p=squares / squares.sum())
+        drawn = leftover[chosen]
         direction = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
         alive = np.delete(np.linalg.norm(model.W_enc, axis=0), dead)
         model.W_enc[:, dead] = direction.T * (alive.mean() if len(alive) else 1)

@@ -33,7 +33,6 @@ class KCurriculum(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None) -> None:
         """Let a k that does not fit show now, not in the middle of training."""
-        self.choices = choices_of(self.model)
         for progress in (1.0, 0.0):
             self._set(self.schedule(progress))
 
@@ -57,9 +56,8 @@ class KCurriculum(keras.callbacks.Callback):
             self._set(k)
 
     def _set(self, k: int) -> None:
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()  # within an epoch, JAX keeps the weights elsewhere
-        for choice in self.choices:
+        # Within an epoch JAX keeps the weights elsewhere; asking for the model brings them back.
+        for choice in choices_of(self.model):
             choice.k = k
         self.k = k
 
@@ -76,12 +74,12 @@ class DeadUnitMonitor(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs=None) -> None:
-        """Find the layers that select."""
-        self.choices = choices_of(self.model)
+        """Let a model without a layer that selects show now."""
+        choices_of(self.model)
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
         """Count."""
-        dead = [ops.convert_to_numpy(choice.dead()) for choice in self.choices]
+        dead = [ops.convert_to_numpy(choice.dead()) for choice in choices_of(self.model)]
         logs["dead"] = int(sum(units.sum() for units in dead))
 
 

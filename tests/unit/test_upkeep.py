@@ -96,6 +96,18 @@ def test_a_reset_gives_dead_units_a_leftover_and_no_past(rule, tied):
     assert (monitor.silent[DEAD] < 120).all()
 
 
+def test_no_leftover_is_given_twice():
+    monitor = DeadUnits(N, after=1)
+    for seed in range(20):
+        training = run(callbacks=[monitor], seed=seed)
+        monitor.silent[:] = 9  # all eight units, for forty images
+        training.epoch = 1
+        training.optimizer.step(*2 * [training.model.parameters])
+        ResetDead(monitor, every=1).after_epoch(training)
+        rows = training.model.W_dec
+        assert (rows @ rows.T - np.eye(N)).max() < 1 - 1e-9
+
+
 def test_resets_come_at_their_time_only():
     times = []
 
