@@ -171,8 +171,8 @@ def one_step(model: KSparseAutoencoder, x: np.ndarray) -> Figure:
     by_error = [np.linalg.norm(plain[name]) for name in names]
     by_terms = [np.linalg.norm(gradients[name] - plain[name]) for name in names]
     # Points, not bars: a logarithmic axis has no zero for a bar to start from.
-    norms.plot(by_error, rows, "o", color=ACCENT, label="error")
-    norms.plot(by_terms, rows, "D", color=GREY, label="terms")
+    norms.plot(by_error, rows, "o", color=ACCENT)
+    norms.plot(by_terms, rows, "D", color=GREY)
     norms.set(title="length of the gradients", xscale="log")
     norms.set_yticks(rows, names)
     norms.set_ylim(len(names) - 0.5, -0.5)
