@@ -7,6 +7,7 @@ from keras import ops
 from ksae_lab import autoencoder
 from ksae_lab.keras import losses
 from ksae_lab.keras.layers import Choice, Chooses
+from ksae_lab.layers import Stage
 from ksae_lab.topk import By
 
 
@@ -74,6 +75,16 @@ class KSparseAutoencoder(Chooses, keras.Model):
         if not tied:
             self.W_enc.assign(ops.transpose(self.W_dec))
         self.build((None, n_pixels))  # all weights are there; so Keras knows it, and the shape
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The image, the units, the image again: three sizes, each a scalar.
+
+        Chapter 6.
+        """
+        n_units, n_pixels = self.W_dec.shape
+        name = getattr(self.choice.phi, "__name__", "units")
+        return [Stage("image", n_pixels), Stage(name, n_units, self.k), Stage("image", n_pixels)]
 
     def start_from(self, x: np.ndarray, rng: np.random.Generator, noise: float = 0.05) -> None:
         """Start at the data x (samples, d), as `ksae_lab.autoencoder` does and says.

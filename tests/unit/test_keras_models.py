@@ -368,3 +368,11 @@ def test_says_what_is_wrong():
     relaxed = numpy_model(select=lambda h, k: None)
     with pytest.raises(ValueError, match="something else than the mask"):
         KSparseAutoencoder.from_numpy(relaxed)
+
+
+def test_a_diagram_is_drawn_from_the_same_stages_as_that_of_numpy():
+    model = KSparseAutoencoder(7, 9, 3)
+    model.k = 2
+    twin = model.to_numpy()
+    assert model.stages == twin.stages
+    assert [(stage.size, stage.k) for stage in model.stages] == [(7, None), (9, 2), (7, None)]
