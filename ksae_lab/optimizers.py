@@ -4,6 +4,7 @@ Lab 1 writes such a rule by hand; these are the usual ones, as Keras has them.
 """
 
 import math
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -12,7 +13,7 @@ Arrays = dict[str, np.ndarray]
 SLAB = 2**17  # numbers changed at a time, so that intermediate results stay in the cache
 
 
-class Rule:
+class Rule(ABC):
     """What all rules share: what they remember, and which numbers a step reaches.
 
     `slots` names the arrays that a rule remembers for each parameter, all of its shape; they begin
@@ -143,9 +144,9 @@ class Rule:
             spare = not narrow and not in_columns.all()
             a[index] = np.where(in_columns, changed, a[index]) if spare else changed
 
+    @abstractmethod
     def _update(self, g: np.ndarray, w: np.ndarray, *memory: np.ndarray) -> None:
         """Change w and the memory in place, number by number."""
-        raise NotImplementedError
 
 
 class SGD(Rule):
