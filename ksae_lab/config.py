@@ -15,7 +15,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ksae_lab.activations import ACTIVATIONS
+from ksae_lab.penalties import PENALTIES
 from ksae_lab.relaxed import RELAXATIONS
+from ksae_lab.sparse_dream import INITS
 from ksae_lab.topk import By
 
 
@@ -40,6 +42,34 @@ class Model(_Section):
         description="data: each unit at an image; mean: units at random, b_dec at the mean image; "
         "random: b_dec at zero, too",
     )
+
+
+class Dream(_Section):
+    """A network that has no k: a `SparseDream`, how it starts, and how its units are woken.
+
+    Lab 5.
+    """
+
+    n_units: int = Field(100, ge=1, le=100_000, description="units of the code")
+    penalty: Literal[tuple(PENALTIES)] = Field("tanh", description="price of an activity")
+    sparsity: float = Field(1.0, ge=0, le=1000, description="λ, weight of the price")
+    sparsity_start: float | None = Field(
+        None, ge=0, le=1000, description="λ at first, rising for half the training; null for λ"
+    )
+    norm_weight: float = Field(
+        1.0, ge=0, le=1000, description="ρ, what keeps prototypes at length 1"
+    )
+    init: Literal[INITS] = Field("repaired", description="where training starts")
+    inhibition: float = Field(
+        0.01, ge=0, le=1, description="what units take off each other at first"
+    )
+    wake_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="what b of a dead unit rises by with each step; null for never",
+    )
+    frozen: list[Literal["W", "S", "b"]] = Field([], description="parameters that do not learn")
 
 
 class Optimizer(_Section):
@@ -125,6 +155,9 @@ class Training(_Section):
     )
 
 
+_FOR_K_SPARSE = ("model", "curriculum", "auxk", "diversity", "resets", "selection")
+
+
 class Experiment(_Section):
     """All that decides how a training goes; equal experiments have equal results.
 
@@ -138,6 +171,7 @@ class Experiment(_Section):
     fit_on: Literal["train", "train+validation"] = Field("train", description="images to learn")
     seed: int = Field(0, ge=0, lt=2**63, description="start of the random numbers")
     model: Model = Model()
+    dream: Dream | None = None
     optimizer: Optimizer = Optimizer()
     curriculum: Curriculum | None = None
     auxk: AuxK | None = None
@@ -159,6 +193,13 @@ class Experiment(_Section):
 
     @model_validator(mode="after")
     def _settings_agree(self) -> "Experiment":
+        if self.dream:
+            defaults = {name: Experiment.model_fields[name].default for name in _FOR_K_SPARSE}
+            if alien := [name for name in defaults if getattr(self, name) != defaults[name]]:
+                raise ValueError(
+                    f"`{alien[0]}` is for the k-sparse network; leave it or `dream` out"
+                )
+            return self
         n, k, epochs = self.model.n_units, self.model.k, self.training.epochs
         if k > n:
             raise ValueError(f"`model.k` is {k}; choose it up to `model.n_units`, {n}")

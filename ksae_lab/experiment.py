@@ -20,8 +20,9 @@ from ksae_lab.losses import AuxK, Diversity, mse
 from ksae_lab.optimizers import SGD, AdaGrad, Adam, RMSprop
 from ksae_lab.relaxed import Relaxation
 from ksae_lab.schedules import geometric, k_curriculum, linear
-from ksae_lab.training import Callback, Follow, History, InputNoise, Run
-from ksae_lab.upkeep import DeadUnits, ResetDead
+from ksae_lab.sparse_dream import SparseDream
+from ksae_lab.training import Callback, Follow, Freeze, History, InputNoise, Run
+from ksae_lab.upkeep import DeadUnits, ResetDead, WakeSilent
 
 MODEL, CHECKPOINT = "model.json", "checkpoint.json"
 HISTORY, SETTINGS = "history.csv", "experiment.yaml"
@@ -40,7 +41,39 @@ def build(experiment: Experiment, dataset: Dataset) -> Run:
     if experiment.fit_on == "train+validation":
         x, validation = np.concatenate([x, dataset.x_val]), None
 
-    wanted, length = experiment.model, experiment.training
+    rule, length = experiment.optimizer, experiment.training
+    rules = {"rmsprop": RMSprop, "adagrad": AdaGrad, "adam": Adam}
+    if rule.name == "sgd":
+        optimizer = SGD(rule.learning_rate, rule.momentum, lazy=rule.lazy)
+    else:
+        optimizer = rules[rule.name](rule.learning_rate, lazy=rule.lazy)
+
+    n_units = (experiment.dream or experiment.model).n_units
+    monitor = DeadUnits(n_units, after=length.dead_after or len(x))
+    callbacks: list[Callback] = [monitor]
+    if length.noise:
+        callbacks.append(InputNoise(length.noise))
+    if rule.decay_from is not None:
+        falling = linear(rule.learning_rate, 0.0, begin=rule.decay_from)
+        callbacks.append(Follow(optimizer, "learning_rate", falling))
+    network = _dream if experiment.dream else _k_sparse
+    model, own = network(experiment, x, rng, monitor)
+    return Run(
+        model,
+        (x,),
+        optimizer,
+        length.epochs,
+        length.batch_size,
+        rng,
+        validation=validation,
+        callbacks=[*callbacks, *own],
+    )
+
+
+def _k_sparse(
+    experiment: Experiment, x: np.ndarray, rng: np.random.Generator, monitor: DeadUnits
+) -> tuple[KSparseAutoencoder, list[Callback]]:
+    wanted = experiment.model
     model = KSparseAutoencoder(
         x.shape[1],
         wanted.n_units,
@@ -54,21 +87,7 @@ def build(experiment: Experiment, dataset: Dataset) -> Run:
         model.start_from(x, rng)
     elif wanted.start == "mean":
         model.b_dec[:] = x.mean(axis=0)
-
-    rule = experiment.optimizer
-    rules = {"rmsprop": RMSprop, "adagrad": AdaGrad, "adam": Adam}
-    if rule.name == "sgd":
-        optimizer = SGD(rule.learning_rate, rule.momentum, lazy=rule.lazy)
-    else:
-        optimizer = rules[rule.name](rule.learning_rate, lazy=rule.lazy)
-
-    monitor = DeadUnits(wanted.n_units, after=length.dead_after or len(x))
-    callbacks: list[Callback] = [monitor]
-    if length.noise:
-        callbacks.append(InputNoise(length.noise))
-    if rule.decay_from is not None:
-        falling = linear(rule.learning_rate, 0.0, begin=rule.decay_from)
-        callbacks.append(Follow(optimizer, "learning_rate", falling))
+    callbacks: list[Callback] = []
     if plan := experiment.curriculum:
         fewer = k_curriculum(plan.k_start, wanted.k, finish=plan.finish)
         callbacks.append(Follow(model, "k", fewer))
@@ -86,16 +105,33 @@ def build(experiment: Experiment, dataset: Dataset) -> Run:
         model.terms.append(AuxK(monitor, term.k_aux, term.weight))
     if term := experiment.diversity:
         model.terms.append(Diversity(term.weight))
-    return Run(
-        model,
-        (x,),
-        optimizer,
-        length.epochs,
-        length.batch_size,
-        rng,
-        validation=validation,
-        callbacks=callbacks,
+    return model, callbacks
+
+
+def _dream(
+    experiment: Experiment, x: np.ndarray, rng: np.random.Generator, monitor: DeadUnits
+) -> tuple[SparseDream, list[Callback]]:
+    wanted = experiment.dream
+    model = SparseDream(
+        x.shape[1],
+        wanted.n_units,
+        wanted.penalty,
+        wanted.sparsity,
+        wanted.norm_weight,
+        wanted.init,
+        images=x,
+        inhibition=wanted.inhibition,
+        rng=rng,
     )
+    callbacks: list[Callback] = []
+    if wanted.sparsity_start is not None:
+        rising = linear(wanted.sparsity_start, wanted.sparsity, finish=0.5)
+        callbacks.append(Follow(model, "sparsity", rising))
+    if wanted.wake_rate is not None:
+        callbacks.append(WakeSilent(monitor, wanted.wake_rate))
+    if wanted.frozen:
+        callbacks.append(Freeze(model, *wanted.frozen))
+    return model, callbacks
 
 
 def train(experiment: Experiment, out: str | Path, *, resume: bool = False) -> dict:
@@ -141,7 +177,8 @@ def train(experiment: Experiment, out: str | Path, *, resume: bool = False) -> d
     history = run.go()
     if history.interrupted:
         raise KeyboardInterrupt
-    run.model.select = None  # a relaxation is for training; from here on, exactly k
+    if experiment.selection:
+        run.model.select = None  # a relaxation is for training; from here on, exactly k
     measured = evaluate(run.model, dataset.x_test)
     storage.put(out / HISTORY, _csv(history).encode())
     storage.save(run.model, out / MODEL, **facts, metrics=measured)
@@ -149,7 +186,7 @@ def train(experiment: Experiment, out: str | Path, *, resume: bool = False) -> d
     return measured
 
 
-def evaluate(model: KSparseAutoencoder, x: np.ndarray) -> dict:
+def evaluate(model: KSparseAutoencoder | SparseDream, x: np.ndarray) -> dict:
     """How well a model draws the images x (images, d), and how it uses its units; all scalars.
 
     "images" is their number; "mse", "psnr" in decibels (None if nothing is wrong with any image)
@@ -162,9 +199,10 @@ def evaluate(model: KSparseAutoencoder, x: np.ndarray) -> dict:
     """
     if not len(x):
         raise ValueError("There are no images to evaluate the model on; give one or more.")
-    if not isinstance(model, KSparseAutoencoder):
+    if not isinstance(model, KSparseAutoencoder | SparseDream):
         raise ValueError(
-            f"A {type(model).__name__} cannot be evaluated here; give a KSparseAutoencoder."
+            f"A {type(model).__name__} cannot be evaluated here; "
+            "give a KSparseAutoencoder or a SparseDream."
         )
     errors, likeness, active, speaking = [], [], [], 0
     for start in range(0, len(x), BATCH):  # not all at once: codes take room
@@ -183,7 +221,7 @@ def evaluate(model: KSparseAutoencoder, x: np.ndarray) -> dict:
         "ssim": float(np.concatenate(likeness).mean()),
         "active_units": float(np.concatenate(active).mean()),
         "dead_units": int((speaking == 0).sum()),
-        "units": len(model.b_enc),
+        "units": z.shape[1],
     }
 
 

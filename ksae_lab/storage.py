@@ -23,6 +23,7 @@ from ksae_lab.activations import ACTIVATIONS
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.layers import Dense, KSparse
 from ksae_lab.network import Network
+from ksae_lab.sparse_dream import SparseDream
 
 FORMAT = "ksae-lab"
 VERSION = 1
@@ -43,16 +44,26 @@ _AUTOENCODER = {
     "unit_norm": (bool, lambda model: model.unit_norm),
     "dtype": (str, lambda model: model.W_dec.dtype.name),
 }
+_DREAM = {
+    "n_pixels": (int, lambda model: model.W.shape[1]),
+    "n_units": (int, lambda model: model.W.shape[0]),
+    "penalty": (str, lambda model: model.penalty.name),
+    "sparsity": (float, lambda model: float(model.sparsity)),
+    "norm_weight": (float, lambda model: float(model.norm_weight)),
+    "init": (str, lambda model: "as_found"),  # overwritten, and it asks for no images
+    "dtype": (str, lambda model: model.W.dtype.name),
+}
 _CLASSES = {
     Dense: _LAYER,
     KSparse: _LAYER | _CHOICE,
     Network: {"layers": (list, lambda network: [_described(layer) for layer in network.layers])},
     KSparseAutoencoder: _AUTOENCODER | _CHOICE,
+    SparseDream: _DREAM,
 }
 _DTYPES = ("float16", "float32", "float64")
 
 
-def save(model: Network | KSparseAutoencoder, path: str | Path, **facts) -> None:
+def save(model: Network | KSparseAutoencoder | SparseDream, path: str | Path, **facts) -> None:
     """Write a model: its card to `path`, which ends in .json, and its weights beside the card.
 
     `facts` are what the card is to tell beyond the model, such as data, config and metrics.
@@ -68,7 +79,7 @@ def save(model: Network | KSparseAutoencoder, path: str | Path, **facts) -> None
     write(path, arrays, {"model": description, "facts": facts})
 
 
-def load(path: str | Path) -> Network | KSparseAutoencoder:
+def load(path: str | Path) -> Network | KSparseAutoencoder | SparseDream:
     """The model whose card is `path`; it computes what the saved one did, bit for bit.
 
     Raises what `read` raises, and `ValueError` for a card that describes no model.
@@ -231,7 +242,7 @@ def _described(part: object) -> dict:
     if type(part) not in _CLASSES:
         raise ValueError(
             f"{name} is no class that can be saved; give a KSparseAutoencoder, "
-            "or a Network of Dense and KSparse layers."
+            "a SparseDream, or a Network of Dense and KSparse layers."
         )
     if getattr(part, "select", None) is not None:
         raise ValueError(

@@ -135,6 +135,26 @@ class InputNoise(Callback):
         run.batch = (x + self.scale * noise, x)
 
 
+class Freeze(Callback):
+    """Holds parameters where they are: `Freeze(model, "S")` undoes what each step does to S.
+
+    Raises `ValueError` for a name that the model does not have.
+
+    Chapter 11.
+    """
+
+    def __init__(self, model: Model, *names: str):
+        parameters = model.parameters
+        if missing := [name for name in names if name not in parameters]:
+            raise ValueError(f"There is no {missing[0]}; choose from {', '.join(parameters)}.")
+        self.kept = {name: parameters[name].copy() for name in names}
+
+    def after_step(self, run: "Run") -> None:
+        """Put each of them, of any shape, back."""
+        for name, w in self.kept.items():
+            run.model.parameters[name][...] = w
+
+
 @dataclass
 class Run:
     """A training as far as it has come: what it works on, and where it stands.

@@ -97,3 +97,27 @@ class ResetDead(Callback):
             if name in model.parameters:
                 run.optimizer.forget(name, where)
         self.monitor.silent[dead] = 0
+
+
+class WakeSilent(Callback):
+    """Each dead unit of a `SparseDream` listens more closely: with every step its b rises.
+
+    b (n,) is all that can wake it. While a unit is silent for every image, no gradient reaches its
+    b and its row of S; b rises by `rate`, a scalar, a step until it speaks, and then learning
+    takes over again.
+
+    Raises `ValueError` for a rate that is not above 0.
+
+    Source: Földiák (1990), whose thresholds fall for whoever speaks too rarely.
+    Chapter 11.
+    """
+
+    def __init__(self, monitor: DeadUnits, rate: float = 0.01):
+        if not rate > 0:
+            raise ValueError(f"A rate of {rate} wakes nobody; give one above 0.")
+        self.monitor = monitor
+        self.rate = rate
+
+    def after_step(self, run: Run) -> None:
+        """Raise b (n,) where the monitor says dead."""
+        run.model.b[self.monitor.dead] += self.rate

@@ -13,6 +13,9 @@ or has other settings now, and keeps the rest.
 import argparse
 import platform
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -26,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from ksae_lab.config import Experiment
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.experiment import build
-from ksae_lab.metrics import dead_units
+from ksae_lab.metrics import active_units, dead_units
 
 
 def expand(plan: dict) -> dict[tuple[str, int], Experiment]:
@@ -52,7 +55,7 @@ def merged(base: dict, changes: dict | None) -> dict:
 
 
 def train_and_measure(experiment: Experiment, dataset: Dataset, alphas: list[float]) -> dict:
-    """One row: errors on validation and test images, dead units, seconds, and what α gives."""
+    """One row: errors, active units of test images, dead units, seconds, and what α gives."""
     started = time.process_time()
     run = build(experiment, dataset)
     run.go()
@@ -61,12 +64,13 @@ def train_and_measure(experiment: Experiment, dataset: Dataset, alphas: list[flo
         "validation": model.error(dataset.x_val),
         "test": model.error(dataset.x_test),
         "training": model.error(run.data[0]),
+        "validation_active": active_units(model.encode(dataset.x_val)).mean(),
+        "active": active_units(model.encode(dataset.x_test)).mean(),
         "dead": dead_units(model.encode(run.data[0])),
         "seconds": round(time.process_time() - started, 1),
     }
-    k = model.k
     for alpha in alphas:
-        model.k = round(alpha * k)
+        model.k = round(alpha * experiment.model.k)
         row[f"test_alpha_{alpha:g}"] = model.error(dataset.x_test)
         row[f"probe_alpha_{alpha:g}"] = probe_error(model, dataset)
     return {name: float(f"{value:.6g}") for name, value in row.items()}
@@ -88,29 +92,45 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     arguments = parser.parse_args()
     plan = yaml.safe_load(arguments.plan.read_text(encoding="utf-8"))
-    experiments = expand(plan)
-    table, stamp = arguments.table, provenance(arguments)
+    dataset = load_dataset(plan["base"].get("data", "mnist5k"))
+    alphas = plan.get("alphas", [])
+    jobs = [
+        Job(name, seed, experiment.hash, partial(train_and_measure, experiment, dataset, alphas))
+        for (name, seed), experiment in expand(plan).items()
+    ]
+    fill(arguments.table, provenance(f"tools/repeat.py {arguments.plan} {arguments.table}"), jobs)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row to come: its name, its seed, the hash of its settings, and what measures it."""
+
+    variant: str
+    seed: int
+    settings: str
+    measure: Callable[[], dict]
+
+
+def fill(table: Path, stamp: str, jobs: list[Job]) -> None:
+    """Do the jobs whose rows the table lacks, or has with other settings, one row at a time."""
     done = pd.read_csv(table, comment="#").to_dict("records") if table.exists() else []
     kept = {(row["variant"], row["seed"]): row for row in done}
-
     rows = []
-    dataset = load_dataset(plan["base"].get("data", "mnist5k"))
-    for (name, seed), experiment in experiments.items():
-        row = kept.get((name, seed))
-        if row is None or row["settings"] != experiment.hash[:16]:
-            measured = train_and_measure(experiment, dataset, plan.get("alphas", []))
-            row = {"variant": name, "seed": seed, "settings": experiment.hash[:16], **measured}
+    for number, job in enumerate(jobs, start=1):
+        row = kept.get((job.variant, job.seed))
+        if row is None or row["settings"] != job.settings[:16]:
+            row = {"variant": job.variant, "seed": job.seed, "settings": job.settings[:16]}
+            row |= job.measure()
             print(row, flush=True)
         rows.append(row)
-        waiting = [old for key, old in kept.items() if key in list(experiments)[len(rows) :]]
-        write(table, stamp, rows + waiting)
+        later = [(job.variant, job.seed) for job in jobs[number:]]
+        write(table, stamp, rows + [kept[key] for key in later if key in kept])
 
 
-def provenance(arguments: argparse.Namespace) -> str:
-    """The lines above the table: which command made it, and with what."""
+def provenance(command: str) -> str:
+    """The lines above a table: which command made it, and with what."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("ksae-lab", "numpy"))
-    command = f"python tools/repeat.py {arguments.plan} {arguments.table}"
-    return f"# {command}\n# Python {platform.python_version()}, {packages}\n"
+    return f"# python {command}\n# Python {platform.python_version()}, {packages}\n"
 
 
 def write(table: Path, stamp: str, rows: list[dict]) -> None:

@@ -1,9 +1,10 @@
-"""The two terms of `ksae_lab.losses` that keep units alive and different, as tensors.
+"""The two terms of `ksae_lab.losses` that keep units alive and different, and a loss, as tensors.
 
 Their gradients come from the backend; the tests compare them with those written by hand.
 With a `tf.distribute` strategy each device takes the statistics of its own part of the batch.
 """
 
+import keras
 from keras import ops
 
 from ksae_lab.keras.layers import top_k_mask
@@ -40,6 +41,17 @@ def diversity(z, weight: float):
     C = ops.matmul(ops.transpose(centred), centred) / ops.cast(ops.shape(z)[0], z.dtype)
     between = C * (1 - ops.eye(z.shape[-1], dtype=z.dtype))
     return weight * 0.5 * ops.sum(between**2)
+
+
+@keras.saving.register_keras_serializable(package="ksae_lab")
+def sum_of_squares(x, x_hat):
+    """‖x̂ − x‖² of each image: d times its mean squared error, of shape (batch,).
+
+    x and x_hat have shape (batch, d). Keras takes the mean over the batch.
+
+    Chapter 11.
+    """
+    return ops.sum(ops.square(x_hat - x), axis=-1)
 
 
 def _variance(x):

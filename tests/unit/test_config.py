@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ksae_lab import config
 from ksae_lab.activations import ACTIVATIONS
 from ksae_lab.config import Experiment
+from ksae_lab.penalties import PENALTIES
 from ksae_lab.relaxed import RELAXATIONS
 from tests.repo import ROOT
 
@@ -58,6 +59,7 @@ def test_what_is_left_out_is_the_books_recipe(tmp_path):
             "tied": False,
             "start": "data",
         },
+        "dream": None,
         "optimizer": {
             "name": "adam",
             "learning_rate": 0.002,
@@ -92,12 +94,33 @@ def experiments(draw):
         "auxk": {"k_aux": draw(st.integers(1, n)), "weight": draw(positive)},
         "diversity": {"weight": draw(positive)},
         "resets": {"every": draw(st.integers(1, 9)), "until": draw(fractions)},
+        "dream": {
+            "n_units": n,
+            "penalty": draw(st.sampled_from(list(PENALTIES))),
+            "sparsity": draw(positive),
+            "sparsity_start": draw(st.none() | positive),
+            "init": draw(st.sampled_from(["as_found", "repaired"])),
+            "wake_rate": draw(st.none() | st.floats(1e-9, 1)),
+            "frozen": draw(st.lists(st.sampled_from(["W", "S", "b"]))),
+        },
         "selection": {
             "name": draw(st.sampled_from(list(RELAXATIONS))),
             "temperature": draw(positive),
             "end": draw(st.none() | positive),
         },
     }
+    given = {key: draw(st.none() | st.just(section)) for key, section in sections.items()}
+    if given["dream"]:
+        given = dict.fromkeys(sections) | {"dream": given["dream"]}
+    else:
+        given["model"] = {
+            "n_units": n,
+            "k": k,
+            "activation": draw(st.sampled_from(list(ACTIVATIONS))),
+            "by": draw(st.sampled_from(["value", "magnitude"])),
+            "tied": draw(st.booleans()),
+            "start": draw(st.sampled_from(["data", "mean", "random"])),
+        }
     return Experiment.model_validate(
         {
             # Words that YAML likes to take for something else are among these.
@@ -106,14 +129,6 @@ def experiments(draw):
             ),
             "fit_on": draw(st.sampled_from(["train", "train+validation"])),
             "seed": draw(st.integers(0, 2**63 - 1)),
-            "model": {
-                "n_units": n,
-                "k": k,
-                "activation": draw(st.sampled_from(list(ACTIVATIONS))),
-                "by": draw(st.sampled_from(["value", "magnitude"])),
-                "tied": draw(st.booleans()),
-                "start": draw(st.sampled_from(["data", "mean", "random"])),
-            },
             "optimizer": {
                 "name": name,
                 "learning_rate": draw(positive),
@@ -122,7 +137,7 @@ def experiments(draw):
                 "decay_from": draw(st.none() | fractions),
             },
             "training": {"epochs": epochs, "batch_size": draw(st.integers(1, 10**6))},
-            **{key: draw(st.none() | st.just(section)) for key, section in sections.items()},
+            **given,
         }
     )
 
@@ -229,6 +244,13 @@ def test_the_mark_of_some_editors_at_the_start_is_no_harm(tmp_path):
             "`curriculum.finish` is 0.6, which leaves no whole epoch of `training.epochs`, 2, at",
         ),
         ("auxk: {k_aux: 101}", "`auxk.k_aux` is 101; choose it up to `model.n_units`, 100."),
+        (
+            "{dream: {}, curriculum: {k_start: 60}}",
+            "`curriculum` is for the k-sparse network; leave it or `dream` out.",
+        ),
+        ("{dream: {}, model: {k: 5}}", "`model` is for the k-sparse network; leave it or"),
+        ("dream: {frozen: [W, V]}", "`dream.frozen.1` is 'V'; it should be 'W', 'S' or 'b'"),
+        ("dream: {init: random}", "`dream.init` is 'random'; it should be 'as_found' or 'repa"),
         # Files that are no settings.
         ("", "holds no settings; begin with a line such as `data: mnist5k`."),
         ("[data]", "holds no settings"),

@@ -19,8 +19,9 @@ from ksae_lab.losses import AuxK, Diversity, mse
 from ksae_lab.metrics import ssim
 from ksae_lab.network import Network
 from ksae_lab.optimizers import SGD, AdaGrad, Adam, RMSprop
-from ksae_lab.training import Callback, Follow, InputNoise
-from ksae_lab.upkeep import DeadUnits, ResetDead
+from ksae_lab.sparse_dream import SparseDream
+from ksae_lab.training import Callback, Follow, Freeze, InputNoise
+from ksae_lab.upkeep import DeadUnits, ResetDead, WakeSilent
 
 # Of 60 images 42 are for training: five batches an epoch, the last a short one.
 N_IMAGES, BATCHES = 60, 5
@@ -161,6 +162,50 @@ def test_a_soft_selection_is_for_training_only(settings, dataset, tmp_path):
     run = experiment.build(kept, dataset)
     assert run.model.select.options == {}
     assert {follow.name for follow in callbacks(run, Follow)} == {"learning_rate"}
+
+
+DREAM = {
+    "n_units": 9,
+    "penalty": "l1",
+    "sparsity": 0.4,
+    "sparsity_start": 0.2,
+    "norm_weight": 2.0,
+    "inhibition": 0.02,
+    "wake_rate": 0.05,
+    "frozen": ["S"],
+}
+
+
+def test_the_dream_is_the_one_asked_for(settings, dataset):
+    run = experiment.build(settings(model={}, dream=DREAM, seed=4), dataset)
+    model = run.model
+    assert type(model) is SparseDream
+    assert (model.W.shape, model.penalty.name) == ((9, 784), "l1")
+    assert (model.sparsity, model.norm_weight, model.S[0, 1]) == (0.4, 2.0, np.float32(-0.02))
+    rng = np.random.default_rng(4)
+    np.testing.assert_array_equal(model.W, SparseDream(784, 9, images=run.data[0], rng=rng).W)
+    (wake,), (freeze,) = callbacks(run, WakeSilent), callbacks(run, Freeze)
+    assert wake.rate == 0.05 and list(freeze.kept) == ["S"]
+    (rising,) = [follow for follow in callbacks(run, Follow) if follow.name == "sparsity"]
+    assert rising.owner is model
+    assert [rising.schedule(p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.2, 0.3, 0.4, 0.4])
+
+    plain = experiment.build(settings(model={}, dream={"init": "as_found"}), dataset)
+    assert {type(callback) for callback in plain.callbacks} == {DeadUnits, Follow}
+    assert (plain.model.S != plain.model.S.T).any()
+
+
+def test_a_dream_is_trained_and_evaluated_like_the_others(settings, dataset, tmp_path):
+    found = experiment.train(settings(model={}, dream=DREAM), tmp_path)
+    model = storage.load(tmp_path / "model.json")
+    assert type(model) is SparseDream
+    assert (
+        found == experiment.evaluate(model, dataset.x_test) == experiment.evaluate_saved(tmp_path)
+    )
+    a = model.encode(dataset.x_test)
+    assert found["active_units"] == (a > 0).sum() / len(a) and found["units"] == 9
+    np.testing.assert_array_equal(np.diag(model.S), np.float32(1), err_msg="not frozen")
+    assert model.b.any()
 
 
 def test_what_is_not_asked_for_is_not_there(settings, dataset):
@@ -337,6 +382,16 @@ def test_resumed_is_uninterrupted_to_the_last_byte(
     assert storage.read(pieces / "checkpoint.json")[1]["epoch"] == 3
     assert "model.json" not in files(pieces)
     interrupted(wanted, pieces, 4, resume=True)
+    assert experiment.train(wanted, pieces, resume=True) == found
+    assert files(pieces) == files(whole)
+
+
+def test_so_is_a_dream(settings, interrupted, tmp_path):
+    training = {"epochs": 6, "batch_size": 10, "dead_after": 5, "noise": 0.1}
+    wanted = settings(model={}, dream=DREAM, training=training)
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    found = experiment.train(wanted, whole)
+    interrupted(wanted, pieces, 3)
     assert experiment.train(wanted, pieces, resume=True) == found
     assert files(pieces) == files(whole)
 

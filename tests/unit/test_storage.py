@@ -24,6 +24,7 @@ from ksae_lab.layers import Dense, KSparse
 from ksae_lab.losses import Diversity
 from ksae_lab.network import Network
 from ksae_lab.relaxed import hard
+from ksae_lab.sparse_dream import SparseDream
 
 D, N, K = 6, 5, 2
 BUILDERS = {
@@ -32,6 +33,7 @@ BUILDERS = {
     "by magnitude": lambda phi, **how: Network([KSparse(D, D, K, phi, by="magnitude", **how)]),
     "autoencoder": lambda phi, **how: KSparseAutoencoder(D, N, K, phi, **how),
     "tied": lambda phi, **how: KSparseAutoencoder(D, N, K, phi, tied=True, **how),
+    "dream": lambda phi, **how: SparseDream(D, N, "log", 0.3, 2, init="as_found", **how),
     "free": lambda phi, **how: KSparseAutoencoder(
         D, N, K, phi, by="magnitude", unit_norm=False, **how
     ),
@@ -88,7 +90,8 @@ def test_a_model_comes_back_bit_for_bit(path, kind, phi, dtype):
     assert output(loaded, x).tobytes() == output(model, x).tobytes()
     for ours, theirs in zip(parts(model), parts(loaded), strict=True):
         assert type(theirs) is type(ours)
-        assert theirs.phi is ours.phi
+        for setting in ("phi", "penalty", "sparsity", "norm_weight"):
+            assert getattr(theirs, setting, None) == getattr(ours, setting, None)
         for setting in ("k", "by", "tied", "unit_norm"):
             assert getattr(theirs, setting, None) == getattr(ours, setting, None)
 

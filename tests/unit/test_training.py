@@ -8,7 +8,7 @@ import pytest
 from ksae_lab.layers import Dense, KSparse
 from ksae_lab.network import Network
 from ksae_lab.optimizers import SGD, Adam
-from ksae_lab.training import Callback, Follow, InputNoise, Run, fit
+from ksae_lab.training import Callback, Follow, Freeze, InputNoise, Run, fit
 
 
 class Recorder:
@@ -282,3 +282,20 @@ def test_looking_at_the_data_draws_no_random_numbers():
     model = Draws()
     fit(model, (np.ones((4, 1)),), optimizer=SGD(0.1), epochs=0, batch_size=2, rng=rng())
     assert model.draws == 0
+
+
+def test_what_is_frozen_does_not_learn():
+    network, free, x = autoencoder(), autoencoder(), data()
+    how = {"epochs": 2, "batch_size": 16}
+    held = Freeze(network, "W0", "b1")
+    network.fit(x, x, optimizer=Adam(), rng=rng(), callbacks=[held], **how)
+    free.fit(x, x, optimizer=Adam(), rng=rng(), **how)
+    for name, w in autoencoder().parameters.items():
+        same = np.array_equal(network.parameters[name], w)
+        assert same == (name in ("W0", "b1"))
+        assert not np.array_equal(free.parameters[name], w)
+
+
+def test_what_is_not_there_cannot_be_frozen():
+    with pytest.raises(ValueError, match="There is no V; choose from W0, b0, W1, b1"):
+        Freeze(autoencoder(), "W0", "V")

@@ -5,8 +5,9 @@ import pytest
 
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.optimizers import SGD, Adam
+from ksae_lab.sparse_dream import SparseDream
 from ksae_lab.training import Run
-from ksae_lab.upkeep import DeadUnits, ResetDead
+from ksae_lab.upkeep import DeadUnits, ResetDead, WakeSilent
 
 D, N = 6, 8
 DEAD = np.array([0, 1, 2])
@@ -151,3 +152,40 @@ def test_bad_plans_are_refused():
     for every, until in ((0, 0.5), (1, 1.5)):
         with pytest.raises(ValueError, match="make no plan"):
             ResetDead(DeadUnits(N, 1), every, until)
+
+
+def silent_dream(callbacks, epochs):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, (40, D))
+    model = SparseDream(D, N, images=x, rng=rng, dtype=np.float64)
+    model.b[DEAD] = -3
+    how = {"optimizer": SGD(0.001), "epochs": epochs, "batch_size": 8, "rng": rng}
+    return Run(model, (x,), callbacks=callbacks, **how)
+
+
+def test_a_silent_unit_hears_nothing_until_its_threshold_falls():
+    training = silent_dream([], epochs=9)
+    before = training.model.S[DEAD].copy()
+    training.go()
+    assert (training.model.b[DEAD] == -3).all(), "no gradient reaches it"
+    np.testing.assert_array_equal(training.model.S[DEAD], before)
+
+
+def test_a_dead_unit_listens_more_closely_until_it_speaks():
+    monitor = DeadUnits(N, after=40)
+    wake = WakeSilent(monitor, rate=0.125)
+    training = silent_dream([monitor, wake], epochs=1)
+    training.go()
+    np.testing.assert_allclose(training.model.b[DEAD], -3 + 0.125, err_msg="one step too early")
+    living = np.setdiff1d(np.arange(N), DEAD)
+    assert (np.abs(training.model.b[living]) < 0.1).all(), "the living are left alone"
+    training.epochs = 12
+    training.go()
+    assert not monitor.dead.any()
+    assert (training.model.b[DEAD] < 0.1).all(), "woken, and not shouting"
+
+
+@pytest.mark.parametrize("rate", [0, -0.1, float("nan")])
+def test_a_rate_that_wakes_nobody_is_refused(rate):
+    with pytest.raises(ValueError, match="wakes nobody; give one above 0"):
+        WakeSilent(DeadUnits(N, after=1), rate)

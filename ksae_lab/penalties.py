@@ -1,0 +1,50 @@
+"""What a unit pays for being active: prices that keep a code sparse."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Elementwise = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A price for each activity a ≥ 0, zero at a = 0, and its slope; called, it gives the price.
+
+    Arrays of any shape go in, arrays of the same shape come out.
+
+    Chapter 11.
+    """
+
+    name: str
+    value: Elementwise
+    derivative: Elementwise
+
+    def __call__(self, a: np.ndarray) -> np.ndarray:
+        """The price of each number of a, in an array of a's shape."""
+        return self.value(a)
+
+
+# The first unit of activity costs most, and beyond a = 2 more of it costs almost nothing: tanh
+# counts the active units, nearly. L1 charges by the amount, log(1 + a²) hardly for small amounts.
+TANH = Penalty("tanh", np.tanh, lambda a: 1 - np.tanh(a) ** 2)
+L1 = Penalty("l1", np.abs, np.sign)
+LOG = Penalty("log", lambda a: np.log1p(a**2), lambda a: 2 * a / (1 + a**2))
+
+PENALTIES = {penalty.name: penalty for penalty in (TANH, L1, LOG)}
+
+
+def get(name: str) -> Penalty:
+    """The penalty of this name: "tanh", "l1", or "log" for log(1 + a²).
+
+    It is called with an array of any shape.
+
+    Raises `ValueError` for another name.
+
+    Source: Olshausen & Field (1996) for the last two; Geisz (2020) for tanh.
+    Chapter 11.
+    """
+    if name not in PENALTIES:
+        raise ValueError(f"There is no penalty {name!r}; expected one of {', '.join(PENALTIES)}.")
+    return PENALTIES[name]
