@@ -67,7 +67,7 @@ class Dream(_Section):
         None,
         gt=0,
         le=1,
-        description="what b of a dead unit rises by with each step; null for never",
+        description="share of S and b that dead units forget in a step; null for none",
     )
     frozen: list[Literal["W", "S", "b"]] = Field([], description="parameters that do not learn")
 

@@ -6,7 +6,7 @@ The same thing has the same colour everywhere (the hues are Okabe and Ito's).
 Every function returns the figure and leaves it closed: a notebook shows it once, as a result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -156,6 +156,38 @@ def build_up(start: np.ndarray, parts: np.ndarray) -> Figure:
         for ax, image in zip(row, images, strict=True):
             show(ax, image)
     return fig
+
+
+def film(frames: Sequence[np.ndarray], names: Sequence[str], columns: int) -> Figure:
+    """Frames of equal size, in rows of `columns`: each the weights (count, d) of one moment.
+
+    All frames share one range around zero, which is the page; count and d are square numbers.
+    The directive `{film}` of the website cuts the figure into its frames again, and plays them.
+
+    Chapter 11.
+    """
+    rows, name_height = -(-len(frames) // columns), 0.25  # inches
+    height = rows * (WIDTH / columns + name_height)
+    fig = plt.figure(figsize=(WIDTH, height), layout="none")
+    plt.close(fig)
+    mosaics = np.stack([_mosaic(frame).ravel() for frame in frames])
+    show = _shower(mosaics, signed=True)
+    for i, (mosaic, name) in enumerate(zip(mosaics, names, strict=True)):
+        row, column = divmod(i, columns)
+        width, gap = 1 / columns, 0.03 / columns
+        box = [column * width + gap, 1 - (row + 1) / rows, width - 2 * gap, WIDTH * width / height]
+        ax = fig.add_axes(box)
+        ax.set_axis_off()
+        show(ax, mosaic)
+        ax.set_title(name, fontsize=11, pad=1)
+    return fig
+
+
+def _mosaic(images: np.ndarray) -> np.ndarray:
+    """Square images (count, d), count a square number, as one picture without gaps."""
+    count, side = (round(np.sqrt(size)) for size in images.shape)
+    tiles = images.reshape(count, count, side, side)
+    return tiles.transpose(0, 2, 1, 3).reshape(count * side, count * side)
 
 
 def learning_curve(history: History) -> Figure:

@@ -100,24 +100,28 @@ class ResetDead(Callback):
 
 
 class WakeSilent(Callback):
-    """Each dead unit of a `SparseDream` listens more closely: with every step its b rises.
+    """Each dead unit of a `SparseDream` forgets what the others told it, until it speaks again.
 
-    b (n,) is all that can wake it. While a unit is silent for every image, no gradient reaches its
-    b and its row of S; b rises by `rate`, a scalar, a step until it speaks, and then learning
-    takes over again.
+    While a unit is silent for every image, no gradient reaches its row of S (n, n) and its b (n,).
+    With every step they go back towards the identity and 0, by the share `rate`, a scalar, of what
+    is left; as soon as it speaks, learning takes over again.
+    Raising b alone wakes as well, and goes too far: others hush the unit ever more strongly, its b
+    rises ever higher, and one day it shouts at an image that hushes it less.
 
-    Raises `ValueError` for a rate that is not above 0.
+    Raises `ValueError` for a rate that is not above 0 and at most 1.
 
-    Source: Földiák (1990), whose thresholds fall for whoever speaks too rarely.
     Chapter 11.
     """
 
     def __init__(self, monitor: DeadUnits, rate: float = 0.01):
-        if not rate > 0:
-            raise ValueError(f"A rate of {rate} wakes nobody; give one above 0.")
+        if not 0 < rate <= 1:
+            raise ValueError(f"A rate of {rate} wakes nobody; give one above 0 and at most 1.")
         self.monitor = monitor
         self.rate = rate
 
     def after_step(self, run: Run) -> None:
-        """Raise b (n,) where the monitor says dead."""
-        run.model.b[self.monitor.dead] += self.rate
+        """Move S (n, n) and b (n,) of the dead a little towards their start."""
+        dead = np.flatnonzero(self.monitor.dead)
+        run.model.S[dead] *= 1 - self.rate
+        run.model.S[dead, dead] += self.rate
+        run.model.b[dead] *= 1 - self.rate

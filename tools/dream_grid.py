@@ -1,6 +1,6 @@
 """Lab 4's table: SparseDream with each gradient from each start, trained as its author did.
 
-    python tools/dream_grid.py notebooks/results/lab_4.csv
+    python -m tools.dream_grid notebooks/results/lab_4.csv
 
 One image at a time, plain descent at the notebook's rate, for forty thousand updates.
 A row is written as soon as its training is done; started again, the command does what is missing.
@@ -98,7 +98,7 @@ def main() -> None:
         )
         for gradient, repaired, seed in product(GRADIENTS, STARTS, SEEDS)
     ]
-    fill(table, provenance(f"tools/dream_grid.py {table}"), jobs)
+    fill(table, provenance(f"-m tools.dream_grid {table}"), jobs)
 
 
 if __name__ == "__main__":

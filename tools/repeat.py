@@ -30,6 +30,7 @@ from ksae_lab.config import Experiment
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.experiment import build
 from ksae_lab.metrics import active_units, dead_units
+from ksae_lab.sparse_dream import SparseDream
 
 
 def expand(plan: dict) -> dict[tuple[str, int], Experiment]:
@@ -69,11 +70,19 @@ def train_and_measure(experiment: Experiment, dataset: Dataset, alphas: list[flo
         "dead": dead_units(model.encode(run.data[0])),
         "seconds": round(time.process_time() - started, 1),
     }
+    if isinstance(model, SparseDream):
+        row["overlap"] = agreement_with_overlaps(model)
     for alpha in alphas:
         model.k = round(alpha * experiment.model.k)
         row[f"test_alpha_{alpha:g}"] = model.error(dataset.x_test)
         row[f"probe_alpha_{alpha:g}"] = probe_error(model, dataset)
     return {name: float(f"{value:.6g}") for name, value in row.items()}
+
+
+def agreement_with_overlaps(model: SparseDream) -> float:
+    """The correlation of S with −W Wᵀ off the diagonal: 1 where units hush whom they resemble."""
+    pairs = ~np.eye(len(model.S), dtype=bool)
+    return float(np.corrcoef(model.S[pairs], -(model.W @ model.W.T)[pairs])[0, 1])
 
 
 def probe_error(model, dataset: Dataset) -> float:

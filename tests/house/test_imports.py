@@ -14,10 +14,10 @@ PACKAGE = ROOT / "ksae_lab"
 # From the ground up; a module imports from the floors below its own.
 FLOORS = [
     {"_files", "_quiet"},
-    {"topk", "activations", "metrics", "optimizers", "schedules", "data"},
-    {"losses", "relaxed", "layers", "training"},
-    {"network", "autoencoder", "upkeep"},
-    {"gradcheck", "storage", "config"},
+    {"topk", "activations", "penalties", "metrics", "optimizers", "schedules", "data"},
+    {"losses", "relaxed", "layers", "training", "foldiak", "krotov_hopfield"},
+    {"network", "autoencoder", "sparse_dream", "upkeep", "sparse_coding"},
+    {"gradcheck", "storage", "config", "as_found"},
     {"experiment"},
     {"figures", "notebook", "keras"},
     {"diagrams", "exercises", "__main__"},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ksae_lab.exercises import _CHECKERS, check
+from ksae_lab.exercises import CHECKERS, check
 from ksae_lab.topk import top_k_mask
 
 
@@ -111,6 +111,22 @@ def aux_through_relu(h, e, W):
     return d_e_hat @ W.T, np.maximum(h, 0).T @ d_e_hat
 
 
+def after_one_step(length, rate):
+    return length - 4 * rate * length**3, length - 4 * rate * (length**2 - 1) * length
+
+
+def reading_part(W, S, b, x):
+    h = np.maximum(W @ x, 0)
+    a = np.maximum(S @ h + b, 0)
+    heard = 2 * W @ (a @ W - x) * (a > 0)
+    return np.outer(S.T @ heard * (h > 0), x)
+
+
+def lca_step(u, x, W, sparsity, rate):
+    a = np.maximum(u - sparsity, 0)
+    return u + rate * (x @ W.T - u - a @ (W @ W.T - np.eye(len(W))))
+
+
 @pytest.mark.parametrize(
     ("exercise", "answer", "says"),
     [
@@ -185,6 +201,46 @@ def aux_through_relu(h, e, W):
         ("8.2", aux_through_relu, "for h[0, 1] the slope is 0.0000"),
         ("8.2", lambda h, e, W: aux_gradients(h, e, W)[0], "return two arrays"),
         ("8.2", lambda h, e, W: aux_gradients(h, e, W)[::-1], "should have its shape"),
+        ("9.1", after_one_step, "right."),
+        ("9.1", lambda length, rate: after_one_step(length, rate)[::-1], "as found, 1.0 becomes"),
+        ("9.1", lambda length, rate: 2 * [length - 4 * rate * length**3], "the derivative of"),
+        ("9.1", lambda length, rate: length, "return two lengths"),
+        ("9.2", 1 / 16, "right."),
+        ("9.2", 1 / 8, "units die; go on halving"),
+        ("9.2", 1 / 64, "is too small"),
+        ("10.1", lambda W: -4 * W, "right."),
+        ("10.1", lambda W: 4 * W, "divide measured − claimed by W"),
+        ("10.1", lambda W: -4, "expected the same shape, got ()"),
+        ("10.2", reading_part, "right."),
+        ("10.2", lambda W, S, b, x: reading_part(W, S.T, b, x), "which way S is passed"),
+        (
+            "10.2",
+            lambda W, S, b, x: reading_part(W, S, b, x).T,
+            "expected an array of shape (6, 5)",
+        ),
+        ("11.1", lambda c: (-c, -c), "right."),
+        ("11.1", lambda c: (-c, 0), "S_21 = 0.000 the other still speaks"),
+        ("11.1", lambda c: (-1, -c), "less than S_12 = -1.000 is enough"),
+        ("11.1", lambda c: -c, "return a pair"),
+        ("11.2", "b", "right."),
+        ("11.2", "a", "relu still silences"),
+        ("11.2", "c", "draw the digit"),
+        ("11.2", "d", "'a', 'b' or 'c'"),
+        ("12.1", lca_step, "right."),
+        ("12.1", lambda u, x, W, s, r: lca_step(u, x, W, s, r)[0], "the next states, of shape"),
+        (
+            "12.1",
+            lambda u, x, W, s, r: lca_step(u, x, W, s, r) - r * np.maximum(u - s, 0),
+            "take the diagonal out",
+        ),
+        (
+            "12.1",
+            lambda u, x, W, s, r: np.maximum(lca_step(u, x, W, s, r) - s, 0),
+            "return the states u",
+        ),
+        ("12.1", lambda u, x, W, s, r: lca_step(u, x, W, s, r) + r * u, "the leak"),
+        ("12.2", 0, "right."),
+        ("12.2", 16, "different pictures"),
     ],
 )
 def test_feedback(capsys, exercise, answer, says):
@@ -196,7 +252,7 @@ def test_feedback(capsys, exercise, answer, says):
 
 def test_every_exercise_is_tested_here():
     (cases,) = (m.args[1] for m in test_feedback.pytestmark if m.name == "parametrize")
-    assert {case[0] for case in cases if case[2] == "right."} == set(_CHECKERS)
+    assert {case[0] for case in cases if case[2] == "right."} == set(CHECKERS)
 
 
 def test_an_answer_that_fails_gets_a_hint(capsys):

@@ -171,21 +171,26 @@ def test_a_silent_unit_hears_nothing_until_its_threshold_falls():
     np.testing.assert_array_equal(training.model.S[DEAD], before)
 
 
-def test_a_dead_unit_listens_more_closely_until_it_speaks():
+def test_a_dead_unit_forgets_what_it_was_told_until_it_speaks():
     monitor = DeadUnits(N, after=40)
     wake = WakeSilent(monitor, rate=0.125)
     training = silent_dream([monitor, wake], epochs=1)
-    training.go()
-    np.testing.assert_allclose(training.model.b[DEAD], -3 + 0.125, err_msg="one step too early")
+    model = training.model
+    model.S[DEAD, DEAD] = 0.2
+    before = {name: w.copy() for name, w in model.parameters.items()}
+    training.go()  # dead from the last step on, so this is one step of forgetting
+    np.testing.assert_allclose(model.b[DEAD], 0.875 * before["b"][DEAD])
+    expected = 0.875 * before["S"][DEAD] + 0.125 * np.eye(N)[DEAD]
+    np.testing.assert_allclose(model.S[DEAD], expected)
     living = np.setdiff1d(np.arange(N), DEAD)
-    assert (np.abs(training.model.b[living]) < 0.1).all(), "the living are left alone"
+    assert (np.abs(model.b[living]) < 0.1).all(), "the living are left alone"
     training.epochs = 12
     training.go()
     assert not monitor.dead.any()
-    assert (training.model.b[DEAD] < 0.1).all(), "woken, and not shouting"
+    assert (model.b[DEAD] > -3).all() and (model.b[DEAD] < 0.1).all()
 
 
-@pytest.mark.parametrize("rate", [0, -0.1, float("nan")])
+@pytest.mark.parametrize("rate", [0, -0.1, 1.1, float("nan")])
 def test_a_rate_that_wakes_nobody_is_refused(rate):
-    with pytest.raises(ValueError, match="wakes nobody; give one above 0"):
+    with pytest.raises(ValueError, match="wakes nobody; give one above 0 and at most 1"):
         WakeSilent(DeadUnits(N, after=1), rate)
