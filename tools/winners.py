@@ -27,7 +27,7 @@ EPOCHS, BATCH = 80, 100
 RATES = (0.01, 0.02, 0.05, 0.1)
 CHOICE_SEED, SEEDS = 100, (0, 1, 2, 3, 4)
 KS = (5, 10, 20)
-RIDGE = 0.1  # for each image; an overlap's square is about a hundred times as much
+RIDGE = 0.1  # for each image; the square of an overlap in a code is some hundred times as much
 
 # Winners, Δ, rounds, and the rate that has the least geometric mean of the six validation errors:
 # so a percent counts the same for both codes and every k.

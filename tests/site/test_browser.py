@@ -120,6 +120,50 @@ def test_page_is_sound(name, context, scheme, address):
     assert not complaints, "\n".join(complaints)
 
 
+PICTURE = "box => box.querySelector('canvas').toDataURL()"
+
+
+def test_the_film_stands_still_until_it_is_asked_to_move(browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}book/dream_awake.html")
+    film = page.locator(".film")
+    film.scroll_into_view_if_needed()
+    slider, button = film.locator("input"), film.locator("button")
+    first = film.evaluate(PICTURE)
+    page.wait_for_timeout(1200)
+    assert film.evaluate(PICTURE) == first, "it moved unasked"
+    assert film.locator("canvas").get_attribute("aria-label")
+
+    button.click()
+    page.wait_for_function("document.querySelector('.film input').value == '3'")
+    button.click()
+    paused = film.evaluate(PICTURE)
+    assert paused != first and button.inner_text() == "Play"
+    page.wait_for_timeout(1200)
+    assert film.evaluate(PICTURE) == paused, "it moved after Stop"
+
+    button.click()
+    page.wait_for_function("document.querySelector('.film button').textContent == 'Play'")
+    last = slider.get_attribute("max")
+    assert slider.input_value() == last == "9", "it plays to the end, and stops there"
+    slider.focus()
+    page.keyboard.press("Home")
+    assert film.evaluate(PICTURE) == first, "the keyboard reaches every frame"
+    page.close()
+
+
+def test_who_asks_for_less_motion_gets_the_slider_alone(browser, address):
+    with browser.new_context(reduced_motion="reduce") as context:
+        page = context.new_page()
+        page.goto(f"{address}book/dream_awake.html")
+        assert page.locator(".film button").is_hidden()
+        assert page.locator(".film input").is_visible()
+        first = page.locator(".film").evaluate(PICTURE)
+        page.locator(".film input").focus()
+        page.keyboard.press("End")
+        assert page.locator(".film").evaluate(PICTURE) != first
+
+
 def test_search_finds_a_word(browser, address):
     page = browser.new_page()
     complaints = complaints_of(page, address)

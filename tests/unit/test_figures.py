@@ -128,3 +128,24 @@ def test_figures_need_no_style_set_before():
     with plt.rc_context():
         plt.rcdefaults()
         assert len(shown(figures.tiles(np.zeros((2, 4)), columns=2))) == 2
+
+
+def test_a_film_has_equal_frames_in_reading_order():
+    frames = np.random.default_rng(0).normal(size=(5, 4, 9))
+    fig = figures.film(frames, list("abcde"), columns=3)
+    fig.savefig(io.BytesIO())  # now every name has its place
+    images, limit = shown(fig), np.abs(frames).max()
+    assert [ax.get_title() for ax in fig.axes] == list("abcde")
+    for image, frame in zip(images, frames, strict=True):
+        top = np.hstack([frame[0].reshape(3, 3), frame[1].reshape(3, 3)])
+        bottom = np.hstack([frame[2].reshape(3, 3), frame[3].reshape(3, 3)])
+        np.testing.assert_array_equal(image.get_array(), np.vstack([top, bottom]))
+        assert image.get_clim() == (-limit, limit)
+    # Cut into three columns and two rows, as the website does, each cell holds one frame.
+    for i, ax in enumerate(fig.axes):
+        row, column = divmod(i, 3)
+        box = ax.get_position()
+        assert column / 3 <= box.x0 and box.x1 <= (column + 1) / 3
+        assert 1 - (row + 1) / 2 <= box.y0 + 1e-9 and box.y1 < 1 - row / 2
+        name = ax.title.get_window_extent().transformed(fig.transFigure.inverted())
+        assert name.y1 <= 1 - row / 2 + 1e-9 and name.y0 >= box.y1 - 1e-9

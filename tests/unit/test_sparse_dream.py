@@ -69,6 +69,24 @@ def test_gradients_agree_with_differences_and_tensorflow(penalty, batch, inactiv
         np.testing.assert_allclose(gradients[name], gradient, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
+def test_a_spoilt_image_is_read_and_the_clean_one_asked_for():
+    model, target = dream(4)
+    x = target + 0.3 * np.random.default_rng(5).normal(size=target.shape)
+    assert check_gradients(model, x, target).relative_error < 1e-6
+    assert model.loss(x, target) != pytest.approx(model.loss(x))
+    assert model.error(x, target) == pytest.approx(np.mean((model.reconstruct(x) - target) ** 2))
+    model.loss(x, target)
+    seen = model.latest
+    for found, expected in [
+        (seen.x, target),
+        (seen.z, model.encode(x)),
+        (seen.h, np.maximum(x @ model.W.T, 0) @ model.S.T + model.b),
+        (seen.x_hat, model.reconstruct(x)),
+        (seen.W_dec, model.W),
+    ]:
+        np.testing.assert_allclose(found, expected)
+
+
 @given(seed=st.integers(0, 10**6), sparsity=st.floats(0, 5), norm_weight=st.floats(0, 5))
 def test_each_part_of_the_loss_has_its_own_gradient(seed, sparsity, norm_weight):
     """The gradient is linear in λ and ρ, so the parts can be looked at one by one."""
