@@ -9,12 +9,12 @@ class KrotovHopfield:
     """Units that learn prototypes from ranks alone: no decoder, no loss, no gradient.
 
     W (n, d) starts at standard normal numbers; row μ is the prototype of unit μ. An image x (d,)
-    overlaps with it by ⟨w, x⟩ = Σⱼ sign(wⱼ) |wⱼ|^(p−1) xⱼ. The units are ranked by overlap, and
+    overlaps with it by ⟨w, x⟩ = Σⱼ sign(wⱼ) abs(wⱼ)^(p−1) xⱼ. The units are ranked by overlap, and
     g is 1 for the first `winners` of them, −`delta` for the one at place `rank`, else 0.
     `n_pixels` is d, `n_units` n. Published: one winner, place 2, delta .4, p = 2.
     Without a `rank`, the place after the winners is punished: the unit that came closest.
 
-    The winners' prototypes come to have Σⱼ |wⱼ|^p = 1, whatever they started with.
+    The winners' prototypes come to have Σⱼ abs(wⱼ)^p = 1, whatever they started with.
 
     Raises `ValueError` unless 1 ≤ winners < rank ≤ n, p > 1 and delta ≥ 0.
 

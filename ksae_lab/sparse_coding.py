@@ -53,7 +53,7 @@ def after(steps: int, codes: Codes) -> np.ndarray:
 def soft_threshold(u: np.ndarray, threshold: float, nonnegative: bool = False) -> np.ndarray:
     """Bring every number of u nearer to zero by `threshold`, those that are nearer to zero itself.
 
-    The result has the shape of u, as (batch, n). It minimises ½ ‖a − u‖² + threshold Σ |a|.
+    The result has the shape of u, as (batch, n). It minimises ½ ‖a − u‖² + threshold ‖a‖₁.
     `nonnegative=True` minimises over a ≥ 0, and is a relu with bias −threshold.
 
     Chapter 12.
@@ -86,7 +86,7 @@ def gradient_descent(x: np.ndarray, W: np.ndarray, sparsity: float, penalty: str
 
 
 def ista(x: np.ndarray, W: np.ndarray, sparsity: float, nonnegative: bool = False) -> Codes:
-    """Yield codes (batch, n): a step down the square error, then a soft threshold for λ Σ |a|.
+    """Yield codes (batch, n): a step down the square error, then a soft threshold for λ ‖a‖₁.
 
     x has shape (batch, d), W (n, d). The step is 1 / L; it converges below 2 / L.
     The objective falls with every step, and after t of them is off by O(1 / t).
@@ -164,7 +164,7 @@ class SparseCoding:
     """A dictionary learnt by two loops, one in the other: x̂ = a W, with a the answer of `fista`.
 
     x and x̂ have shape (batch, d), a (batch, n), W (n, d): `n_pixels` is d, `n_units` n.
-    The inner loop takes `steps` steps towards the codes with the least ½ ‖x − a W‖² + λ Σ |a|;
+    The inner loop takes `steps` steps towards the codes with the least ½ ‖x − a W‖² + λ ‖a‖₁;
     λ is `sparsity`. The outer loop takes one step with W, ΔW = η aᵀ (x − a W), or whatever an
     optimizer makes of that gradient, and brings each atom back to length 1. Else longer atoms
     would make every code cheaper. (Olshausen and Field adapt the lengths in place of that, until
