@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ksae_lab"
 FLOORS = [
     {"_files", "_quiet"},
     {"topk", "activations", "penalties", "metrics", "optimizers", "schedules", "data"},
-    {"losses", "relaxed", "layers", "training", "foldiak", "krotov_hopfield"},
+    {"losses", "relaxed", "inference", "layers", "training", "foldiak", "krotov_hopfield"},
     {"network", "autoencoder", "sparse_dream", "upkeep", "sparse_coding"},
     {"gradcheck", "storage", "config", "as_found"},
     {"experiment"},

@@ -11,9 +11,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import Lasso
 
 from ksae_lab.gradcheck import check_gradients
-from ksae_lab.optimizers import SGD
-from ksae_lab.sparse_coding import (
-    SparseCoding,
+from ksae_lab.inference import (
     after,
     fista,
     gradient_descent,
@@ -22,6 +20,8 @@ from ksae_lab.sparse_coding import (
     objective,
     soft_threshold,
 )
+from ksae_lab.optimizers import SGD
+from ksae_lab.sparse_coding import SparseCoding
 
 SOLVERS = [ista, fista, lca]
 
