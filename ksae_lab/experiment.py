@@ -14,12 +14,12 @@ import numpy as np
 
 from ksae_lab import config, metrics, storage
 from ksae_lab.autoencoder import KSparseAutoencoder
-from ksae_lab.config import Experiment
 from ksae_lab.data import NAMES, Dataset, load_dataset
 from ksae_lab.losses import AuxK, Diversity, mse
 from ksae_lab.optimizers import SGD, AdaGrad, Adam, RMSprop
 from ksae_lab.relaxed import Relaxation
 from ksae_lab.schedules import geometric, k_curriculum, linear
+from ksae_lab.settings import Experiment
 from ksae_lab.sparse_dream import SparseDream
 from ksae_lab.training import Callback, Follow, Freeze, History, InputNoise, Run
 from ksae_lab.upkeep import DeadUnits, ResetDead, WakeSilent

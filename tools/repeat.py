@@ -26,10 +26,10 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ksae_lab.config import Experiment
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.experiment import build
 from ksae_lab.metrics import active_units, dead_units
+from ksae_lab.settings import Experiment
 from ksae_lab.sparse_dream import SparseDream
 
 

@@ -17,12 +17,13 @@ FLOORS = [
     {"topk", "activations", "penalties", "metrics", "optimizers", "schedules", "data"},
     {"losses", "relaxed", "inference", "layers", "training", "foldiak", "krotov_hopfield"},
     {"network", "autoencoder", "sparse_dream", "upkeep", "sparse_coding"},
-    {"gradcheck", "storage", "config", "as_found"},
+    {"gradcheck", "storage", "settings", "as_found"},
+    {"config"},
     {"experiment"},
     {"figures", "notebook", "keras"},
     {"diagrams", "exercises", "__main__"},
 ]
-LIGHT = sorted(set().union(*FLOORS[:6]))  # no TensorFlow, no plotting, no SciPy at import
+LIGHT = sorted(set().union(*FLOORS[:7]))  # no TensorFlow, no plotting, no SciPy at import
 HEAVY = {"tensorflow", "keras", "matplotlib", "sklearn", "scipy", "pandas"}
 OUTSIDE = {"book", "notebooks", "tests", "tools"}
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ksae_lab import config
 from ksae_lab.activations import ACTIVATIONS
-from ksae_lab.config import Experiment
 from ksae_lab.penalties import PENALTIES
 from ksae_lab.relaxed import RELAXATIONS
+from ksae_lab.settings import Experiment, Optimizer, Training
 from tests.repo import ROOT
 
 FILES = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -168,8 +168,8 @@ def test_the_hash_is_of_the_settings_not_of_the_file(tmp_path):
     canonical = json.dumps(settings, sort_keys=True)
     assert one == hashlib.sha256(canonical.encode()).hexdigest()
     assert Experiment(seed=2).hash != one
-    assert Experiment(seed=1, optimizer=config.Optimizer(learning_rate=0.0021)).hash != one
-    assert Experiment(seed=1, training=config.Training(dead_after=3)).hash != one
+    assert Experiment(seed=1, optimizer=Optimizer(learning_rate=0.0021)).hash != one
+    assert Experiment(seed=1, training=Training(dead_after=3)).hash != one
 
 
 def test_an_experiment_does_not_change():

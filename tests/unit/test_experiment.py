@@ -12,13 +12,13 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from ksae_lab import config, experiment, storage
 from ksae_lab.autoencoder import KSparseAutoencoder
-from ksae_lab.config import Experiment
 from ksae_lab.data import load_dataset
 from ksae_lab.layers import Dense
 from ksae_lab.losses import AuxK, Diversity, mse
 from ksae_lab.metrics import ssim
 from ksae_lab.network import Network
 from ksae_lab.optimizers import SGD, AdaGrad, Adam, RMSprop
+from ksae_lab.settings import Experiment
 from ksae_lab.sparse_dream import SparseDream
 from ksae_lab.training import Callback, Follow, Freeze, InputNoise
 from ksae_lab.upkeep import DeadUnits, ResetDead, WakeSilent
