@@ -22,6 +22,7 @@ from ksae_lab.settings import Experiment
 from ksae_lab.sparse_dream import SparseDream
 from ksae_lab.training import Callback, Follow, Freeze, InputNoise
 from ksae_lab.upkeep import DeadUnits, ResetDead, WakeSilent
+from tests.repo import ROOT
 
 # Of 60 images 42 are for training: five batches an epoch, the last a short one.
 N_IMAGES, BATCHES = 60, 5
@@ -206,6 +207,13 @@ def test_a_dream_is_trained_and_evaluated_like_the_others(settings, dataset, tmp
     assert found["active_units"] == (a > 0).sum() / len(a) and found["units"] == 9
     np.testing.assert_array_equal(np.diag(model.S), np.float32(1), err_msg="not frozen")
     assert model.b.any()
+
+
+def test_the_dream_that_the_book_stores_is_the_one_of_its_file():
+    folder = ROOT / "notebooks" / "results" / "dream"
+    _, card = storage.read(folder / "model.json")
+    assert card["facts"]["experiment"] == config.load(ROOT / "experiments" / "dream.yaml").hash
+    assert experiment.evaluate_saved(folder) == pytest.approx(card["facts"]["metrics"], rel=1e-3)
 
 
 def test_what_is_not_asked_for_is_not_there(settings, dataset):
