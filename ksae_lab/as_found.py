@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ksae_lab._rows import unit_rows
 from ksae_lab.sparse_dream import SparseDream
 
 
@@ -90,5 +91,5 @@ def update_as_found(model: SparseDream, x: np.ndarray, cell: int = 1) -> float:
     for name, rule in RULES.items():
         model.parameters[name][...] -= rates[name] * rule(model, seen)
         if name == "W" and cell == 2:
-            model.W /= np.linalg.norm(model.W, axis=1, keepdims=True)
+            model.W[:] = unit_rows(model.W)
     return float((seen.e**2).sum())

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ksae_lab import activations, training
+from ksae_lab._rows import unit_rows
 from ksae_lab.layers import Stage
 from ksae_lab.losses import Pass, Term, mse, mse_gradient
 from ksae_lab.topk import By, top_k_mask
@@ -59,7 +60,7 @@ class KSparseAutoencoder:
         self.terms = list(terms)
         self.select = select
         self.latest: Pass | None = None
-        self.W_dec = _unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
+        self.W_dec = unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
         self.W_enc = self.W_dec.T if tied else self.W_dec.T.copy()
         self.b_enc = np.zeros(n_units, dtype)
         self.b_dec = np.zeros(n_pixels, dtype)
@@ -76,7 +77,7 @@ class KSparseAutoencoder:
         n, d = self.W_dec.shape
         self.b_dec[:] = x.mean(axis=0)
         drawn = x[rng.choice(len(x), n, replace=n > len(x))]
-        self.W_dec[:] = _unit_rows(drawn - self.b_dec + noise * rng.normal(size=(n, d)))
+        self.W_dec[:] = unit_rows(drawn - self.b_dec + noise * rng.normal(size=(n, d)))
         self.W_enc[:] = self.W_dec.T
         self.b_enc[:] = 0
 
@@ -210,7 +211,7 @@ class KSparseAutoencoder:
         Chapter 5.
         """
         if self.unit_norm:
-            self.W_dec[:] = _unit_rows(self.W_dec)
+            self.W_dec[:] = unit_rows(self.W_dec)
 
     def fit(self, x: np.ndarray, **how) -> training.History:
         """Train on x (samples, d); `ksae_lab.training.fit` says what else to give.
@@ -218,8 +219,3 @@ class KSparseAutoencoder:
         Chapter 5.
         """
         return training.fit(self, (x,), **how)
-
-
-def _unit_rows(W: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(W, axis=1, keepdims=True)
-    return W / np.where(length > 0, length, 1)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ksae_lab import training
+from ksae_lab._rows import unit_rows
 from ksae_lab.inference import after, fista, objective
 from ksae_lab.losses import Pass, mse
 
@@ -40,14 +41,14 @@ class SparseCoding:
         self.steps = steps
         self.nonnegative = nonnegative
         self.latest: Pass | None = None
-        self.W = _unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
+        self.W = unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
 
     def start_from(self, x: np.ndarray, rng: np.random.Generator) -> None:
         """Start each atom at one image of x (samples, d), each drawn once if there are enough.
 
         Chapter 12.
         """
-        self.W[:] = _unit_rows(x[rng.choice(len(x), len(self.W), replace=len(self.W) > len(x))])
+        self.W[:] = unit_rows(x[rng.choice(len(x), len(self.W), replace=len(self.W) > len(x))])
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
@@ -115,7 +116,7 @@ class SparseCoding:
 
         Chapter 12.
         """
-        self.W[:] = _unit_rows(self.W)
+        self.W[:] = unit_rows(self.W)
 
     def fit(self, x: np.ndarray, **how) -> training.History:
         """Train on x (samples, d); `ksae_lab.training.fit` says what else to give.
@@ -123,8 +124,3 @@ class SparseCoding:
         Chapter 12.
         """
         return training.fit(self, (x,), **how)
-
-
-def _unit_rows(W: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(W, axis=1, keepdims=True)
-    return W / np.where(length > 0, length, 1)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ksae_lab import penalties, training
+from ksae_lab._rows import unit_rows
 from ksae_lab.losses import Pass, mse
 
 INITS = ("as_found", "repaired")
@@ -17,7 +18,7 @@ class SparseDream:
 
     The loss is ‖x̂ − x‖² + λ Σ penalty(a), the mean over the batch, + ρ Σᵢ (‖wᵢ‖² − 1)².
     λ is `sparsity`, ρ `norm_weight`; `penalty` is a name from `ksae_lab.penalties`.
-    All three may be changed at any time.
+    Both weights may be changed at any time.
 
     `init` says where training starts; b is zero in both.
     "as_found": W uniform between 0 and 1, S between −1 and 1, rows of both at length 1.
@@ -50,7 +51,7 @@ class SparseDream:
         self.latest: Pass | None = None
         if init == "as_found":
             W = rng.uniform(0, 1, (n_units, n_pixels))
-            S = _unit_rows(rng.uniform(-1, 1, (n_units, n_units)))
+            S = unit_rows(rng.uniform(-1, 1, (n_units, n_units)))
         elif init == "repaired":
             if images is None or images.ndim != 2 or images.shape[1] != n_pixels:
                 given = "none" if images is None else f"an array {images.shape}"
@@ -65,7 +66,7 @@ class SparseDream:
             S = (1 + inhibition) * np.eye(n_units) - inhibition
         else:
             raise ValueError(f"There is no init {init!r}; expected one of {', '.join(INITS)}.")
-        self.W = _unit_rows(W).astype(dtype)
+        self.W = unit_rows(W).astype(dtype)
         self.S = S.astype(dtype)
         self.b = np.zeros(n_units, dtype)
 
@@ -158,17 +159,16 @@ class SparseDream:
         self.latest = Pass(target, u, a, x_hat, self.W)
         e = x_hat - target
         excess = (self.W**2).sum(axis=1) - 1  # how far each ‖wᵢ‖² is from the unit sphere
-        loss = ((e**2).sum() + self.sparsity * self.penalty(a).sum()) / len(
-            x
-        ) + self.norm_weight * (excess**2).sum()
+        of_images = (e**2).sum() + self.sparsity * self.penalty(a).sum()
+        loss = of_images / len(x) + self.norm_weight * (excess**2).sum()
 
         d_x_hat = 2 * e / len(x)
         da = d_x_hat @ self.W.T + self.sparsity * self.penalty.derivative(a) / len(x)
         du = da * (u > 0)
-        dh = du @ self.S * (h > 0)
+        dv = du @ self.S * (h > 0)  # v is what enters the first relu
         gradients = {
             # W draws, W reads, and W pays for its lengths.
-            "W": a.T @ d_x_hat + dh.T @ x + 4 * self.norm_weight * excess[:, None] * self.W,
+            "W": a.T @ d_x_hat + dv.T @ x + 4 * self.norm_weight * excess[:, None] * self.W,
             "S": du.T @ h,
             "b": du.sum(axis=0),
         }
@@ -180,7 +180,3 @@ class SparseDream:
         Chapter 11.
         """
         return training.fit(self, (x,), **how)
-
-
-def _unit_rows(matrix: np.ndarray) -> np.ndarray:
-    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)

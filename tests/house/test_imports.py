@@ -13,7 +13,7 @@ PACKAGE = ROOT / "ksae_lab"
 
 # From the ground up; a module imports from the floors below its own.
 FLOORS = [
-    {"_files", "_quiet"},
+    {"_files", "_quiet", "_rows"},
     {"topk", "activations", "penalties", "metrics", "optimizers", "schedules", "data"},
     {"losses", "relaxed", "inference", "layers", "training", "foldiak", "krotov_hopfield"},
     {"network", "autoencoder", "sparse_dream", "upkeep", "sparse_coding"},
