@@ -35,6 +35,19 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on with the training in FOLDER")
     train.set_defaults(run=_train, stopped=_how_to_resume)
 
+    sweep = commands.add_parser("sweep", help="train every combination that a sweep's file lists")
+    sweep.add_argument("experiment", help="YAML or JSON file, such as experiments/sweep_quick.yaml")
+    sweep.add_argument("--out", required=True, metavar="FOLDER", help="where runs and table go")
+    sweep.add_argument(
+        "--jobs",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="runs at a time; one for each core if left",
+    )
+    sweep.add_argument("--table", metavar="FILE", help="one more table, as .csv or .parquet")
+    sweep.set_defaults(run=_sweep, stopped=_how_to_go_on)
+
     evaluate = commands.add_parser("evaluate", help="measure a trained model")
     evaluate.add_argument("model", help="folder of a training, or card of a model (.json)")
     evaluate.add_argument(
@@ -66,6 +79,30 @@ def _train(arguments: argparse.Namespace) -> None:
 def _how_to_resume(arguments: argparse.Namespace) -> str:
     again = shlex.join(["train", arguments.experiment, "--out", arguments.out, "--resume"])
     return f"Stopped; to go on from the last checkpoint: {PROGRAM} {again}"
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    import joblib
+
+    from ksae_lab import sweep
+
+    plan = sweep.load(arguments.experiment)
+    with joblib.parallel_config("loky", n_jobs=arguments.jobs):
+        found = sweep.run(plan, arguments.out)
+    if arguments.table:
+        sweep.write(found, arguments.table)
+    failed = found[found["error"].notna()]
+    print(
+        f"Finished: {len(found) - len(failed)} of {len(plan)} runs; {arguments.out}/{sweep.TABLE}"
+    )
+    if len(failed):
+        hint = "its error stands in the table; the same command tries again"
+        raise ValueError(f"{len(failed)} failed, the first with {failed['error'].iloc[0]} ({hint})")
+
+
+def _how_to_go_on(arguments: argparse.Namespace) -> str:
+    again = shlex.join(["sweep", arguments.experiment, "--out", arguments.out])
+    return f"Stopped; to go on with what is missing: {PROGRAM} {again}"
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

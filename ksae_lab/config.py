@@ -23,6 +23,20 @@ def load(path: str | Path) -> Experiment:
 
     Lab 2.
     """
+    settings = read(path)
+    if "sweep" in settings:
+        raise ValueError(f"{path}: it lists many runs; give it to `sweep`.")
+    return check(settings, str(path))
+
+
+def read(path: str | Path) -> dict:
+    """The settings in a YAML or JSON file, by key, not yet checked by `check`.
+
+    Raises `FileNotFoundError` for a missing file, and `ValueError`, in one sentence, for a file
+    that cannot be read.
+
+    Chapter 13.
+    """
     path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -47,10 +61,20 @@ def load(path: str | Path) -> Experiment:
         ) from None
     if not isinstance(settings, dict):
         raise ValueError(f"{path} holds no settings; begin with a line such as `data: mnist5k`.")
+    return settings
+
+
+def check(settings: dict, where: str) -> Experiment:
+    """The experiment that settings, by key, describe; `where` begins what is said if they do not.
+
+    Raises `ValueError`, in one sentence with the key's path.
+
+    Chapter 13.
+    """
     try:
         return Experiment.model_validate(settings)
     except ValidationError as error:
-        raise ValueError(f"{path}: {_one_line(_sentence(error.errors()[0]))}") from None
+        raise ValueError(f"{where}: {_one_line(_sentence(error.errors()[0]))}") from None
 
 
 def dump(experiment: Experiment) -> str:

@@ -1,13 +1,17 @@
 """An experiment from its settings to its files, so that it can be stopped and gone on with.
 
 While it runs, its folder holds `experiment.yaml` and a checkpoint of an epoch's end just passed;
-when it is done, `model.json` with its weights and `history.csv` take the checkpoint's place.
+when it is done, `model.json` with its weights, `history.csv` and `cost.json` take the checkpoint's
+place. All but the cost are the same to the last byte whenever the same experiment is run: that has
+the processor's seconds, of all sittings, and the bytes that the passes of one step need at most.
 """
 
 import csv
 import io
+import json
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +19,8 @@ import numpy as np
 from ksae_lab import config, metrics, storage
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.data import NAMES, Dataset, load_dataset
-from ksae_lab.losses import AuxK, Diversity, mse
+from ksae_lab.evaluation import evaluate
+from ksae_lab.losses import AuxK, Diversity
 from ksae_lab.optimizers import SGD, AdaGrad, Adam, RMSprop
 from ksae_lab.relaxed import Relaxation
 from ksae_lab.schedules import geometric, k_curriculum, linear
@@ -25,9 +30,8 @@ from ksae_lab.training import Callback, Follow, Freeze, History, InputNoise, Run
 from ksae_lab.upkeep import DeadUnits, ResetDead, WakeSilent
 
 MODEL, CHECKPOINT = "model.json", "checkpoint.json"
-HISTORY, SETTINGS = "history.csv", "experiment.yaml"
+HISTORY, SETTINGS, COST = "history.csv", "experiment.yaml", "cost.json"
 
-BATCH = 1000  # images evaluated at a time
 PAUSE = 5.0  # seconds from one checkpoint to the next: writing one takes as long as some steps
 
 
@@ -134,8 +138,12 @@ def _dream(
     return model, callbacks
 
 
-def train(experiment: Experiment, out: str | Path, *, resume: bool = False) -> dict:
+def train(
+    experiment: Experiment, out: str | Path, *, resume: bool = False, quiet: bool = False
+) -> dict:
     """Train, and leave the model and its history in the folder `out`; returns its test metrics.
+
+    `quiet` shows no bar, for one training among many.
 
     `resume` goes on with what `out` holds: from the checkpoint, bit for bit to where it would have
     come without an interruption; from the start if there is none; and what is finished is left as
@@ -166,7 +174,8 @@ def train(experiment: Experiment, out: str | Path, *, resume: bool = False) -> d
         "config": experiment.model_dump(mode="json"),
     }
     run = build(experiment, dataset)
-    checkpoint = _Checkpoint(out / CHECKPOINT, facts)
+    run.quiet = quiet
+    checkpoint = _Checkpoint(out / CHECKPOINT, facts, card["seconds"] if found[CHECKPOINT] else 0.0)
     if found[CHECKPOINT]:
         _check_images(card, dataset, out)
         _restore(run, arrays, card)
@@ -181,48 +190,13 @@ def train(experiment: Experiment, out: str | Path, *, resume: bool = False) -> d
         run.model.select = None  # a relaxation is for training; from here on, exactly k
     measured = evaluate(run.model, dataset.x_test)
     storage.put(out / HISTORY, _csv(history).encode())
-    storage.save(run.model, out / MODEL, **facts, metrics=measured)
+    batch = [array[: run.batch_size] for array in run.data]
+    step = partial(run.model.loss_and_gradients, *batch)
+    cost = {"seconds": checkpoint.seconds, "memory": metrics.peak_memory(step)}
+    storage.put(out / COST, json.dumps(cost).encode() + b"\n")
+    storage.save(run.model, out / MODEL, **facts, metrics=measured, training=_last(history))
     storage.remove(out / CHECKPOINT)
     return measured
-
-
-def evaluate(model: KSparseAutoencoder | SparseDream, x: np.ndarray) -> dict:
-    """How well a model draws the images x (images, d), and how it uses its units; all scalars.
-
-    "images" is their number; "mse", "psnr" in decibels (None if nothing is wrong with any image)
-    and "ssim" compare them with their reconstructions; "active_units" is the mean number of units
-    that speak for an image, "dead_units" how many speak for none, "units" how many there are.
-
-    Raises `ValueError` for another kind of model, for no images, and for those of another size.
-
-    Lab 2.
-    """
-    if not len(x):
-        raise ValueError("There are no images to evaluate the model on; give one or more.")
-    if not isinstance(model, KSparseAutoencoder | SparseDream):
-        raise ValueError(
-            f"A {type(model).__name__} cannot be evaluated here; "
-            "give a KSparseAutoencoder or a SparseDream."
-        )
-    errors, likeness, active, speaking = [], [], [], 0
-    for start in range(0, len(x), BATCH):  # not all at once: codes take room
-        batch = x[start : start + BATCH]
-        z = model.encode(batch)
-        x_hat = model.decode(z)
-        errors.append(mse(x_hat, batch) * len(batch))
-        likeness.append(metrics.ssim(batch, x_hat))
-        active.append(metrics.active_units(z))
-        speaking = speaking + metrics.selection_counts(z)
-    error = sum(errors) / len(x)
-    return {
-        "images": len(x),
-        "mse": error,
-        "psnr": metrics.psnr(error) if error else None,
-        "ssim": float(np.concatenate(likeness).mean()),
-        "active_units": float(np.concatenate(active).mean()),
-        "dead_units": int((speaking == 0).sum()),
-        "units": z.shape[1],
-    }
 
 
 def evaluate_saved(path: str | Path, data: str | None = None) -> dict:
@@ -256,10 +230,16 @@ def evaluate_saved(path: str | Path, data: str | None = None) -> dict:
 class _Checkpoint(Callback):
     """Writes down all that `_restore` needs to go on as if nothing had happened."""
 
-    def __init__(self, path: Path, facts: dict):
+    def __init__(self, path: Path, facts: dict, seconds: float):
         self.path = path
         self.facts = facts
+        self.earlier = seconds  # of processor time, in sittings before this one
+        self.started = time.process_time()
         self.written = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.process_time() - self.started
 
     def after_epoch(self, run: Run) -> None:
         if time.monotonic() - self.written >= PAUSE:
@@ -276,6 +256,7 @@ class _Checkpoint(Callback):
             "epoch": run.epoch,
             "rng": run.rng.bit_generator.state,
             "history": asdict(run.history),
+            "seconds": self.seconds,
         }
         storage.write(self.path, arrays, card)
         self.written = time.monotonic()
@@ -305,7 +286,7 @@ def _restore(run: Run, arrays: dict[str, np.ndarray], card: dict) -> None:
 def _check_settings(card: dict, experiment: Experiment, out: Path) -> None:
     facts = card.get("facts", {})
     if facts.get("experiment") != experiment.hash:
-        was, now = _flat(facts.get("config", {})), _flat(experiment.model_dump(mode="json"))
+        was, now = flat(facts.get("config", {})), flat(experiment.model_dump(mode="json"))
         changes = [
             f"`{key}` was {was.get(key)} and is {now.get(key)}"
             for key in sorted(was.keys() | now.keys())
@@ -329,7 +310,7 @@ def _fingerprint(dataset: Dataset) -> str:
     return storage.fingerprint(dataset.x_train, dataset.x_val, dataset.x_test)
 
 
-def _flat(settings: dict) -> dict:
+def flat(settings: dict) -> dict:
     flat = {}
     for key, value in settings.items():
         inner = value if isinstance(value, dict) else {}
@@ -343,6 +324,15 @@ def _put_settings(path: Path, experiment: Experiment) -> None:
         storage.put(path, config.dump(experiment).encode())
     elif config.load(path) != experiment:
         raise ValueError(f"{path} is that of another experiment; choose another folder.")
+
+
+def _last(history: History) -> dict:
+    """Where the curves that every training has came to."""
+    return {
+        "training_loss": history.training[-1],
+        "validation_mse": history.validation[-1] if history.validation else None,
+        "dead_in_training": history.notes["dead"][-1],
+    }
 
 
 def _csv(history: History) -> str:

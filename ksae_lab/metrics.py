@@ -1,22 +1,62 @@
 """Numbers that say how good a reconstruction is and how a code uses its units."""
 
 import math
+import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 
 
-def psnr(mse: float) -> float:
-    """Peak signal-to-noise ratio in decibels of images in [0, 1]: −10 log₁₀ mse, a scalar.
+def squared_errors(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
+    """The mean squared error of each image x (batch, d) and its reconstruction: (batch,).
 
+    Their mean is the mse of the whole batch.
+
+    Raises `ValueError` if the shapes differ.
+
+    Chapter 13.
+    """
+    _check_same_shape(x, x_hat)
+    return np.mean((x_hat - x) ** 2, axis=-1)
+
+
+def psnr(mse: float | np.ndarray) -> float | np.ndarray:
+    """Peak signal-to-noise ratio in decibels of images in [0, 1]: −10 log₁₀ mse.
+
+    A scalar gives a scalar; errors of each image (batch,) give the ratio of each (batch,).
     A perfect reconstruction has no noise: infinity.
+    The mean of the ratios is not the ratio of the mean error: say which one is meant.
 
     Raises `ValueError` for a negative mse.
 
     Lab 1.
     """
-    if mse < 0:
-        raise ValueError(f"mse is {mse}; a mean of squares cannot be negative.")
-    return float("inf") if mse == 0 else float(-10 * np.log10(mse))
+    if np.any(np.less(mse, 0)):
+        raise ValueError(f"mse is {np.min(mse)}; a mean of squares cannot be negative.")
+    with np.errstate(divide="ignore"):
+        ratio = -10 * np.log10(mse)
+    return ratio if np.ndim(mse) else float(ratio)
+
+
+def fvu(x: np.ndarray, x_hat: np.ndarray) -> float:
+    """Fraction of variance unexplained, Σ ‖x − x̂‖² / Σ ‖x − mean x‖²: a scalar.
+
+    x and x̂ have shape (batch, d), and mean x is the mean image of this batch.
+    0 is perfect and 1 no better than that one image; explained variance is 1 − FVU.
+
+    Training in Gao et al.'s code divides by the variance of the data, too. Their separate loss
+    function divides the error of each sample by its own ‖x‖² and averages the ratios: another
+    number, in which faint images count as much as bright ones and the mean is part of the signal.
+
+    Raises `ValueError` if the shapes differ, or if all images are equal and nothing varies.
+
+    Source: Gao et al. (2024).
+    Chapter 13.
+    """
+    _check_same_shape(x, x_hat)
+    if not len(x) or (x == x[0]).all():
+        raise ValueError("No two images differ, so there is no variance to explain; give others.")
+    return float(((x - x_hat) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum())
 
 
 def ssim(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
@@ -66,3 +106,60 @@ def dead_units(z: np.ndarray) -> int:
     Lab 1.
     """
     return int((selection_counts(z) == 0).sum())
+
+
+def feature_density(z: np.ndarray) -> np.ndarray:
+    """The share of images in which each unit is active: z (batch, n) → (n,), each in [0, 1].
+
+    Source: Bricken et al. (2023).
+    Chapter 13.
+    """
+    return selection_counts(z) / len(z)
+
+
+def selection_entropy(z: np.ndarray) -> float:
+    """How evenly the units share the selections of the codes z (batch, n): a scalar in bits.
+
+    Pick one active entry of all codes at random. Its unit is j with probability p_j, the
+    selections of unit j over those of all units, and this is the entropy −Σ p_j log₂ p_j:
+    log₂ n if all n units are used equally, 0 if there is only one.
+    2 to its power is the number of units that would be as uncertain if used equally.
+
+    Raises `ValueError` if no unit is active for any image.
+
+    Source: Shannon (1948).
+    Chapter 13.
+    """
+    counts = selection_counts(z)
+    if not counts.any():
+        raise ValueError("No unit is active in any code, so nothing was selected; give others.")
+    p = counts[counts > 0] / counts.sum()
+    return float(-(p * np.log2(p)).sum()) + 0.0  # one unit alone gives −0, which prints badly
+
+
+def peak_memory(call: Callable[[], object]) -> int:
+    """The most bytes, a scalar, that Python and NumPy hold at a time for `call()`.
+
+    What stood before does not count. The same on every machine with the same versions, other than
+    the size of the process; what is allocated behind NumPy's back (by TensorFlow, say) is not seen.
+
+    Chapter 13.
+    """
+    watched = tracemalloc.is_tracing()
+    tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        call()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        if not watched:
+            tracemalloc.stop()
+
+
+def _check_same_shape(x: np.ndarray, x_hat: np.ndarray) -> None:
+    if np.shape(x) != np.shape(x_hat):
+        raise ValueError(
+            f"The images have shape {np.shape(x)}, the reconstructions {np.shape(x_hat)}; "
+            "expected the same."
+        )

@@ -162,6 +162,7 @@ class Run:
     `data` and `validation` are tuples of arrays (samples, …), what the model's loss takes.
     `epoch` counts whole epochs that are done, `progress` is the share of all steps, a scalar.
     `batch` is what this step learns from; a callback may put something else in its place.
+    A bar shows the epochs, unless `quiet`.
     `go` may be called on a run whose parts were brought back from a file: it goes on at `epoch`.
 
     Chapter 5.
@@ -179,6 +180,7 @@ class Run:
     epoch: int = 0
     progress: float = 0.0
     batch: tuple[np.ndarray, ...] = ()
+    quiet: bool = False
 
     def go(self) -> History:
         """Train from `epoch` to `epochs`; `fit` says what is raised.
@@ -204,6 +206,7 @@ class Run:
                 unit="epoch",
                 initial=self.epoch,
                 total=self.epochs,
+                **({"disable": True} if self.quiet else {}),  # else as the environment says
             )
             with bar:
                 for _ in bar:

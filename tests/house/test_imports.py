@@ -14,16 +14,35 @@ PACKAGE = ROOT / "ksae_lab"
 # From the ground up; a module imports from the floors below its own.
 FLOORS = [
     {"_files", "_quiet", "_rows"},
-    {"topk", "activations", "penalties", "metrics", "optimizers", "schedules", "data"},
-    {"losses", "relaxed", "inference", "layers", "training", "foldiak", "krotov_hopfield"},
+    {
+        "topk",
+        "activations",
+        "penalties",
+        "metrics",
+        "optimizers",
+        "schedules",
+        "data",
+        "code_length",
+    },
+    {
+        "losses",
+        "relaxed",
+        "inference",
+        "layers",
+        "training",
+        "foldiak",
+        "krotov_hopfield",
+        "pursuit",
+    },
     {"network", "autoencoder", "sparse_dream", "upkeep", "sparse_coding"},
-    {"gradcheck", "storage", "settings", "as_found"},
+    {"gradcheck", "storage", "settings", "as_found", "two_step", "evaluation"},
     {"config"},
     {"experiment"},
+    {"sweep"},
     {"figures", "notebook", "keras"},
     {"diagrams", "exercises", "__main__"},
 ]
-LIGHT = sorted(set().union(*FLOORS[:7]))  # no TensorFlow, no plotting, no SciPy at import
+LIGHT = sorted(set().union(*FLOORS[:8]))  # no TensorFlow, no plotting, no SciPy at import
 HEAVY = {"tensorflow", "keras", "matplotlib", "sklearn", "scipy", "pandas"}
 OUTSIDE = {"book", "notebooks", "tests", "tools"}
 

@@ -16,7 +16,8 @@ from ksae_lab.relaxed import RELAXATIONS
 from ksae_lab.settings import Experiment, Optimizer, Training
 from tests.repo import ROOT
 
-FILES = sorted((ROOT / "experiments").glob("*.yaml"))
+ALL = sorted((ROOT / "experiments").glob("*.yaml"))
+FILES = [path for path in ALL if "sweep:" not in path.read_text(encoding="utf-8")]
 
 
 @pytest.fixture
@@ -40,6 +41,10 @@ def said(tmp_path):
 def test_every_experiment_of_the_repository_is_valid(path):
     experiment = config.load(path)
     assert experiment.data == "mnist5k"  # they run without a network
+
+
+def test_a_sweep_is_no_single_experiment(said):
+    assert said("sweep: {seed: [0, 1]}") == "it lists many runs; give it to `sweep`."
 
 
 def test_what_is_left_out_is_the_books_recipe(tmp_path):

@@ -1,6 +1,7 @@
 """Experiments: what is built, what is left behind, and a training that may stop at any moment."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -8,15 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from skimage.metrics import peak_signal_noise_ratio
 
 from ksae_lab import config, experiment, storage
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.data import load_dataset
-from ksae_lab.layers import Dense
 from ksae_lab.losses import AuxK, Diversity, mse
-from ksae_lab.metrics import ssim
-from ksae_lab.network import Network
 from ksae_lab.optimizers import SGD, AdaGrad, Adam, RMSprop
 from ksae_lab.settings import Experiment
 from ksae_lab.sparse_dream import SparseDream
@@ -65,7 +62,8 @@ def a_checkpoint_each_epoch(monkeypatch):
 
 
 def files(folder):
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    """The bytes of all files but the one that tells the seconds."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "cost.json"}
 
 
 def callbacks(run, kind):
@@ -256,7 +254,35 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
         "experiment": wanted.hash,
         "config": wanted.model_dump(mode="json"),
         "metrics": found,
+        "training": {
+            "training_loss": history.training[-1],
+            "validation_mse": history.validation[-1],
+            "dead_in_training": history.notes["dead"][-1],
+        },
     }
+
+
+def test_the_cost_of_all_sittings_is_told(settings, interrupted, tmp_path):
+    wanted = settings(**EVERYTHING)
+    interrupted(wanted, tmp_path, 4)
+    path = tmp_path / "checkpoint.json"
+    arrays, card = storage.read(path)
+    assert 0 < card["seconds"] < 60
+    own = ("format", "version", "libraries", "weights", "checksum")
+    card = {key: value for key, value in card.items() if key not in own}
+    storage.write(path, arrays, card | {"seconds": 1000.0})
+    experiment.train(wanted, tmp_path, resume=True)
+    cost = json.loads((tmp_path / "cost.json").read_text())
+    assert 1000 < cost["seconds"] < 1060
+    n, d, batch = 30, 784, 10
+    assert 4 * n * d < cost["memory"] < 4 * (20 * n * d + 20 * batch * d)
+
+
+def test_quiet_is_quiet(settings, tmp_path, capfd):
+    experiment.train(settings(), tmp_path / "aloud")
+    assert "epoch" in capfd.readouterr().err
+    experiment.train(settings(), tmp_path / "quiet", quiet=True)
+    assert capfd.readouterr().err == ""
 
 
 def test_without_validation_the_history_has_no_such_column(settings, tmp_path):
@@ -264,27 +290,6 @@ def test_without_validation_the_history_has_no_such_column(settings, tmp_path):
     header, *rows = (tmp_path / "history.csv").read_text().splitlines()
     assert header == "epoch,training,dead,learning_rate"
     assert len(rows) == 2
-
-
-def test_evaluation_against_scikit_image(dataset, monkeypatch):
-    x, rng = dataset.x_train, np.random.default_rng(0)
-    model = KSparseAutoencoder(784, 30, 3, rng=rng)
-    model.start_from(x, rng)
-    model.b_enc[[4, 9]] = -100  # these two never speak
-    found = experiment.evaluate(model, x)
-    x_hat, z = model.reconstruct(x), model.encode(x)
-    assert found == {
-        "images": 42,
-        "mse": pytest.approx(mse(x_hat, x)),
-        "psnr": pytest.approx(peak_signal_noise_ratio(x, x_hat, data_range=1), rel=1e-6),
-        "ssim": pytest.approx(ssim(x, x_hat).mean()),
-        "active_units": (z != 0).sum() / 42,
-        "dead_units": (z == 0).all(axis=0).sum(),
-        "units": 30,
-    }
-    assert 2 <= found["dead_units"] < 30
-    monkeypatch.setattr(experiment, "BATCH", 8)
-    assert experiment.evaluate(model, x) == pytest.approx(found)
 
 
 def test_a_perfect_reconstruction_has_no_psnr(tmp_path):
@@ -298,16 +303,6 @@ def test_a_perfect_reconstruction_has_no_psnr(tmp_path):
     )
     found = experiment.train(wanted, tmp_path / "out")
     assert (found["mse"], found["psnr"], found["ssim"]) == (0, None, 1)
-
-
-def test_only_what_fits_is_evaluated(dataset):
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="Network cannot be evaluated here; give a KSparse"):
-        experiment.evaluate(Network([Dense(784, 784, rng=rng)]), dataset.x_test)
-    with pytest.raises(ValueError, match=r"shape \(12, 784\); expected \(batch, 49\)"):
-        experiment.evaluate(KSparseAutoencoder(49, 3, 1, rng=rng), dataset.x_test)
-    with pytest.raises(ValueError, match="no images to evaluate"):
-        experiment.evaluate(KSparseAutoencoder(784, 3, 1, rng=rng), dataset.x_test[:0])
 
 
 def test_a_saved_model_is_measured_where_it_should_be(settings, dataset, images, tmp_path):

@@ -1,0 +1,119 @@
+"""Lab 8's table: codes for the same dictionary, from one pass of the encoder to OMP.
+
+    python -m ksae_lab sweep experiments/k_sweep.yaml --out runs/k_sweep
+    python -m tools.amortisation experiments/k_sweep.yaml runs/k_sweep notebooks/results/lab_8.csv
+
+Every network of the sweep with fewer active units than all keeps its dictionary; what changes is
+who finds the code. The learned second step has settings of its own, which stand below; its noise is
+what validation digits preferred (see `choose`).
+"""
+
+import argparse
+import hashlib
+import time
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import orthogonal_mp_gram
+
+from ksae_lab import storage, sweep
+from ksae_lab.autoencoder import KSparseAutoencoder
+from ksae_lab.data import Dataset, load_dataset
+from ksae_lab.losses import mse
+from ksae_lab.optimizers import Adam
+from ksae_lab.pursuit import pursuit, refit
+from ksae_lab.schedules import linear
+from ksae_lab.training import Follow, InputNoise
+from ksae_lab.two_step import TwoStepEncoder
+from tools.repeat import Job, fill, provenance
+
+STEPS = 3
+EPOCHS, BATCH, RATE, NOISE = 60, 128, 0.001, 0.05
+TRAINING_IMAGES = 1000  # as many as there are for test
+
+
+def second_look(
+    model: KSparseAutoencoder, x: np.ndarray, noise: float = NOISE, epochs: int = EPOCHS
+) -> TwoStepEncoder:
+    """A two-step encoder for the dictionary of `model`, which learned from x (samples, d)."""
+    two, optimizer = TwoStepEncoder(model), Adam(RATE)
+    callbacks = [Follow(optimizer, "learning_rate", linear(RATE, 0, begin=0.5))]
+    if noise:
+        callbacks.append(InputNoise(noise))
+    rng = np.random.default_rng(0)
+    two.fit(x, optimizer=optimizer, epochs=epochs, batch_size=BATCH, rng=rng, callbacks=callbacks)
+    return two
+
+
+def codes(model: KSparseAutoencoder, x: np.ndarray, learned: TwoStepEncoder) -> dict:
+    """Codes (batch, n) of x (batch, d), by the name of who finds them."""
+    W, centred = model.W_dec.astype(float), x.astype(float) - model.b_dec
+    z = model.encode(x)
+    found = {
+        "one_pass": z,
+        "refit": refit(centred, W, z != 0),
+        "second_step": TwoStepEncoder(model).encode(x),
+        "learned_step": learned.encode(x),
+    }
+    found["learned_refit"] = refit(centred, W, found["learned_step"] != 0)
+    for step, code in enumerate(islice(pursuit(centred, W, model.k, z), STEPS), start=1):
+        found[f"pursuit_{step}"] = code
+    found["omp"] = orthogonal_mp_gram(W @ W.T, W @ centred.T, n_nonzero_coefs=model.k).T
+    return found
+
+
+def measure(card: Path, dataset: Dataset) -> dict:
+    """One row: the error of each code, of test images and of some that the network learned."""
+    started = time.process_time()
+    model = storage.load(card)
+    learned = second_look(model, dataset.x_train)
+    row = {}
+    parts = {"": dataset.x_test, "training_": dataset.x_train[:TRAINING_IMAGES]}
+    for part, x in parts.items():
+        for name, code in codes(model, x, learned).items():
+            row[part + name] = mse(code @ model.W_dec + model.b_dec, x)
+        omp = code
+    row["negative"] = (omp < 0).sum() / (omp != 0).sum()
+    row["seconds"] = round(time.process_time() - started, 1)
+    return {name: float(f"{value:.6g}") for name, value in row.items()}
+
+
+def choose(card: Path, dataset: Dataset) -> dict:
+    """What the noise above was chosen by: validation errors of the learned step, by noise."""
+    model = storage.load(card)
+    return {
+        noise: second_look(model, dataset.x_train, noise).error(dataset.x_val)
+        for noise in (0, 0.05, 0.1, 0.2)
+    }
+
+
+def main() -> None:
+    """Read the command line, and measure what the table lacks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("plan", "runs", "table"):
+        parser.add_argument(name, type=Path)
+    arguments = parser.parse_args()
+    plan = [
+        run
+        for run in sweep.load(arguments.plan)
+        if run.experiment.model.k < run.experiment.model.n_units
+    ]
+    dataset = load_dataset(plan[0].experiment.data)
+    own = f"{STEPS} {EPOCHS} {BATCH} {RATE} {NOISE} {TRAINING_IMAGES}"
+    jobs = [
+        Job(
+            f"k={run.experiment.model.k}",
+            run.experiment.seed,
+            hashlib.sha256(f"{run.experiment.hash} {own}".encode()).hexdigest(),
+            partial(measure, run.folder(arguments.runs) / "model.json", dataset),
+        )
+        for run in plan
+    ]
+    command = f"-m tools.amortisation {arguments.plan} {arguments.runs} {arguments.table}"
+    fill(arguments.table, provenance(command), jobs)
+
+
+if __name__ == "__main__":
+    main()
