@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import sem, t
 
 from ksae_lab.exercises import CHECKERS, check
 from ksae_lab.topk import top_k_mask
@@ -127,6 +128,15 @@ def lca_step(u, x, W, sparsity, rate):
     return u + rate * (x @ W.T - u - a @ (W @ W.T - np.eye(len(W))))
 
 
+def paired(a, b):
+    return (a - b).mean(), t.ppf(0.975, len(a) - 1) * sem(a - b)
+
+
+def thresholding(x, W, a, k, by="magnitude"):
+    u = a - (a @ W - x) @ W.T / np.linalg.eigvalsh(W @ W.T)[-1]
+    return np.where(top_k_mask(u, k, by=by), u, 0)
+
+
 @pytest.mark.parametrize(
     ("exercise", "answer", "says"),
     [
@@ -241,6 +251,16 @@ def lca_step(u, x, W, sparsity, rate):
         ("12.1", lambda u, x, W, s, r: lca_step(u, x, W, s, r) + r * u, "the leak"),
         ("12.2", 0, "right."),
         ("12.2", 16, "different pictures"),
+        ("13.1", paired, "right."),
+        ("13.1", lambda a, b: paired(b, a), "the mean difference"),
+        ("13.1", lambda a, b: (paired(a, b)[0], 2 * paired(a, b)[1]), "give half of it"),
+        ("13.1", lambda a, b: (paired(a, b)[0], 1.96 * sem(a - b)), "degrees of freedom"),
+        ("13.1", lambda a, b: (a - b).mean(), "return two numbers"),
+        ("13.2", thresholding, "right."),
+        ("13.2", lambda x, W, a, k: thresholding(x, W, a, k, by="value"), "of either sign"),
+        ("13.2", lambda x, W, a, k: thresholding(x, W, a, len(W)), "more than k"),
+        ("13.2", lambda x, W, a, k: 2 * thresholding(x, W, a, k), "wrong values"),
+        ("13.2", lambda x, W, a, k: thresholding(x, W, a, k).T, "return codes of shape"),
     ],
 )
 def test_feedback(capsys, exercise, answer, says):
