@@ -30,7 +30,7 @@ from ksae_lab.two_step import TwoStepEncoder
 from tools.repeat import Job, fill, provenance
 
 STEPS = 3
-EPOCHS, BATCH, RATE, NOISE = 60, 128, 0.001, 0.05
+EPOCHS, BATCH, RATE, NOISE = 60, 128, 0.001, 0.1
 TRAINING_IMAGES = 1000  # as many as there are for test
 
 

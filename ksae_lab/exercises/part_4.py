@@ -1,8 +1,11 @@
 """The exercises of Part IV, choosing k."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+
+from ksae_lab.code_length import quantise
 
 
 def _paired_difference(difference: Callable) -> str | None:
@@ -52,4 +55,37 @@ def _thresholding_step(step: Callable) -> str | None:
     return None
 
 
-CHECKERS = {"13.1": _paired_difference, "13.2": _thresholding_step}
+def _bits_of_names(bits: Callable) -> str | None:
+    for n, k in [(5, 2), (100, 10), (100, 90), (784, 1), (7, 7), (1_000_000, 32)]:
+        found, expected = bits(n, k), math.log2(math.comb(n, k))  # integers of any size
+        if np.isclose(found, expected, atol=1e-6):
+            continue
+        if np.isclose(found, math.log2(math.perm(n, k))):
+            return f"{found:.1f} bits tell the order of the {k} names, too; take its bits off."
+        if np.isclose(found, expected * math.log(2)):
+            return "these are natural logarithms; a bit is a logarithm to the base 2."
+        return f"for {k} of {n} expected {expected:.2f} bits, got {found:.2f}."
+    return None
+
+
+def _bits_of_a_value(bits: Callable) -> str | None:
+    rng = np.random.default_rng(0)
+    for extra, top, k, d in [(1e-4, 4.0, 10, 784), (3e-5, 1.0, 5, 49), (1e-5, 7.0, 20, 196)]:
+        step = top / 2.0 ** bits(extra, top, k, d)
+        values = rng.uniform(0, top, size=(40_000, k))
+        added = np.mean((quantise(values, step) * step - values) ** 2) * k / d
+        if not np.isclose(added, extra, rtol=0.05):
+            way = "more" if added > extra else "fewer"
+            return (
+                f"with {k} numbers up to {top:g}, your bits give a step of {step:.3f}, "
+                f"which adds {added:.2g} instead of {extra:.2g}: {way} bits."
+            )
+    return None
+
+
+CHECKERS = {
+    "13.1": _paired_difference,
+    "13.2": _thresholding_step,
+    "14.1": _bits_of_names,
+    "14.2": _bits_of_a_value,
+}

@@ -1,5 +1,7 @@
 """Each checker accepts a right answer and tells the likely wrong ones apart."""
 
+from math import comb, factorial, log, log2, sqrt
+
 import numpy as np
 import pytest
 from scipy.stats import sem, t
@@ -132,6 +134,14 @@ def paired(a, b):
     return (a - b).mean(), t.ppf(0.975, len(a) - 1) * sem(a - b)
 
 
+def names(n, k):
+    return log2(comb(n, k))
+
+
+def value(extra, top, k, d):
+    return log2(top / sqrt(12 * extra * d / k))
+
+
 def thresholding(x, W, a, k, by="magnitude"):
     u = a - (a @ W - x) @ W.T / np.linalg.eigvalsh(W @ W.T)[-1]
     return np.where(top_k_mask(u, k, by=by), u, 0)
@@ -261,6 +271,14 @@ def thresholding(x, W, a, k, by="magnitude"):
         ("13.2", lambda x, W, a, k: thresholding(x, W, a, len(W)), "more than k"),
         ("13.2", lambda x, W, a, k: 2 * thresholding(x, W, a, k), "wrong values"),
         ("13.2", lambda x, W, a, k: thresholding(x, W, a, k).T, "return codes of shape"),
+        ("14.1", names, "right."),
+        ("14.1", lambda n, k: names(n, k) + log2(factorial(k)), "the order of the"),
+        ("14.1", lambda n, k: names(n, k) * log(2), "to the base 2"),
+        ("14.1", lambda n, k: k * log2(n), "expected"),
+        ("14.2", value, "right."),
+        ("14.2", lambda extra, top, k, d: value(extra, top, k, d) - 1, ": more bits"),
+        ("14.2", lambda extra, top, k, d: value(extra, top, 1, d), ": more bits"),
+        ("14.2", lambda extra, top, k, d: value(extra, top, k, 1), "fewer bits"),
     ],
 )
 def test_feedback(capsys, exercise, answer, says):
