@@ -24,7 +24,7 @@ from ksae_lab.losses import AuxK, Diversity
 from ksae_lab.optimizers import SGD, AdaGrad, Adam, RMSprop
 from ksae_lab.relaxed import Relaxation
 from ksae_lab.schedules import geometric, k_curriculum, linear
-from ksae_lab.settings import Experiment
+from ksae_lab.settings import Experiment, flat
 from ksae_lab.sparse_dream import SparseDream
 from ksae_lab.training import Callback, Follow, Freeze, History, InputNoise, Run
 from ksae_lab.upkeep import DeadUnits, ResetDead, WakeSilent
@@ -308,14 +308,6 @@ def _check_images(card: dict, dataset: Dataset, path: Path) -> None:
 
 def _fingerprint(dataset: Dataset) -> str:
     return storage.fingerprint(dataset.x_train, dataset.x_val, dataset.x_test)
-
-
-def flat(settings: dict) -> dict:
-    flat = {}
-    for key, value in settings.items():
-        inner = value if isinstance(value, dict) else {}
-        flat |= {f"{key}.{name}": of for name, of in inner.items()} or {key: value}
-    return flat
 
 
 def _put_settings(path: Path, experiment: Experiment) -> None:

@@ -214,3 +214,15 @@ class Experiment(_Section):
                 f"`auxk.k_aux` is {self.auxk.k_aux}; choose it up to `model.n_units`, {n}"
             )
         return self
+
+
+def flat(settings: dict) -> dict:
+    """Settings by their whole names, such as "model.k", each a scalar; so they fit into a row.
+
+    Chapter 13.
+    """
+    rows = {}
+    for key, value in settings.items():
+        inner = value if isinstance(value, dict) else {}
+        rows |= {f"{key}.{name}": of for name, of in inner.items()} or {key: value}
+    return rows

@@ -31,8 +31,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ksae_lab import config, storage
-from ksae_lab.experiment import COST, MODEL, flat, train
-from ksae_lab.settings import Experiment
+from ksae_lab.experiment import COST, MODEL, train
+from ksae_lab.settings import Experiment, flat
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -58,15 +58,15 @@ class Choice(keras.layers.Layer):
     Chapter 6; chapter 8 for the dead.
     """
 
-    def __init__(self, n_units: int, k: int, activation, by: By, dead_after: int):
-        super().__init__(name="choice", autocast=False)
+    def __init__(self, n_units: int, k: int, activation, by: By, dead_after: int, dtype=None):
+        super().__init__(name="choice", autocast=False, dtype=dtype)
         if dead_after < 1:
             raise ValueError(f"Dead after {dead_after} inputs is no rule; give 1 or more.")
         self.n_units = n_units
         self.phi = keras.activations.get(activation)
         self.by = by
         self.dead_after = dead_after
-        self._check(k)
+        self.check(k)
         integer = {"dtype": "int", "initializer": "zeros", "trainable": False}
         self._k = self.add_weight(shape=(), name="k", **integer)
         self.silent = self.add_weight(shape=(n_units,), name="silent", **integer)
@@ -81,19 +81,24 @@ class Choice(keras.layers.Layer):
     @k.setter
     def k(self, k: int) -> None:
         """Take another k, if it fits."""
-        self._check(k)
+        self.check(k)
         self._k.assign(k)
 
-    def _check(self, k: int) -> None:
+    def check(self, k: int) -> None:
+        """Raises what `ksae_lab.topk.top_k_mask` raises for a k, a scalar, that cannot work."""
         topk.top_k_mask(np.zeros(self.n_units), k, by=self.by)
 
     def dead(self):
         """True for each unit that has been silent for too long: a boolean tensor (n,)."""
         return self.silent >= self.dead_after
 
+    def mask(self, h, training=False):
+        """Who speaks: booleans of the shape of h, (..., n). The one method that rules differ in."""
+        return top_k_mask(h, self._k, by=self.by)
+
     def call(self, h, training=False):
         """z for h, both (..., n)."""
-        z = ops.where(top_k_mask(h, self._k, by=self.by), self.phi(h), 0)
+        z = ops.where(self.mask(h, training), self.phi(h), 0)
         if training:
             spoke = ops.reshape(z != 0, (-1, self.n_units))
             inputs = _over_all_devices(ops.shape(spoke)[0])

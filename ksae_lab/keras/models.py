@@ -33,6 +33,8 @@ class KSparseAutoencoder(Chooses, keras.Model):
     Chapter 6.
     """
 
+    kind_of_choice = Choice  # what another rule of who speaks replaces
+
     def __init__(
         self,
         n_pixels: int,
@@ -53,7 +55,9 @@ class KSparseAutoencoder(Chooses, keras.Model):
         super().__init__(**options)
         if auxk is not None and auxk < 1:
             raise ValueError(f"auxk is {auxk}; give the number of dead units to use, 1 or more.")
-        self.choice = Choice(n_units, k, activation, by, dead_after)
+        self.choice = self.kind_of_choice(
+            n_units, k, activation, by, dead_after, dtype=self.dtype_policy
+        )
         self.noise = keras.layers.GaussianNoise(noise, dtype=self.dtype_policy)
         self.tied = tied
         self.unit_norm = unit_norm
@@ -132,14 +136,20 @@ class KSparseAutoencoder(Chooses, keras.Model):
         dead = self.choice.dead()  # before this batch is counted
         z = self.choice(h, training=training)
         x_hat = self.decode(z)
-        terms = []
-        if training and self.auxk:
-            terms.append(losses.aux_k(x, x_hat, h, self.W_dec, dead, self.auxk, self.auxk_weight))
-        if training and self.diversity:
-            terms.append(losses.diversity(z, self.diversity))
-        # Keras adds them to a loss that it computes in its own kind of float.
-        self.add_loss([ops.cast(term, keras.config.floatx()) for term in terms])
+        if training:
+            terms = self._terms(x, x_hat, h, z, dead)
+            # Keras adds them to a loss that it computes in its own kind of float.
+            self.add_loss([ops.cast(term, keras.config.floatx()) for term in terms])
         return x_hat
+
+    def _terms(self, x, x_hat, h, z, dead) -> list:
+        """What is added to the loss, each a scalar."""
+        terms = []
+        if self.auxk:
+            terms.append(losses.aux_k(x, x_hat, h, self.W_dec, dead, self.auxk, self.auxk_weight))
+        if self.diversity:
+            terms.append(losses.diversity(z, self.diversity))
+        return terms
 
     def get_config(self) -> dict:
         """Everything `from_config` needs; k as it is now."""

@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+from distributed import LocalCluster
 
 from tests.repo import ROOT
 
@@ -18,25 +20,47 @@ def blocks(page: str) -> list[str]:
 
 
 def test_readme_trains_a_network():
-    (program,) = blocks("README.md")
+    program, _ = blocks("README.md")
     program += "\nassert model.error(digits.x_val) < 0.025"
     program += "\nassert np.count_nonzero(codes, axis=1).max() == 10"
     run(program)
 
 
-def test_readme_trains_and_evaluates_from_the_command_line(tmp_path):
+def test_readme_sends_a_sweep_to_a_cluster(tmp_path):
+    _, program = blocks("README.md")
+    (tmp_path / "sweep.yaml").write_text(
+        "model: {n_units: 20, k: 2}\ntraining: {epochs: 1}\nsweep: {seed: [0, 1]}\n"
+    )
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        for shown, here in {
+            "scheduler:8786": cluster.scheduler_address,
+            "experiments/k_sweep.yaml": tmp_path / "sweep.yaml",
+            "/shared/k_sweep": tmp_path / "out",
+        }.items():
+            assert program.count(shown) == 1
+            program = program.replace(shown, str(here))
+        run(program)
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table["seed"].tolist() == [0, 1] and table["error"].isna().all()
+
+
+def test_readme_trains_evaluates_and_sweeps_from_the_command_line(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\.venv/bin/python (-m ksae_lab .*)$", readme, re.M)
-    assert [command.split()[2] for command in commands] == ["train", "evaluate", "evaluate"]
+    verbs = [command.split()[2] for command in commands]
+    assert verbs == ["train", "evaluate", "evaluate", "sweep"]
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     x = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
     np.savez(tmp_path / "my_images.npz", x=x)
+    outputs = []
     for command in commands:
         done = subprocess.run(
             [sys.executable, *command.split()], cwd=tmp_path, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["images"] == 20
+        outputs.append(done.stdout)
+    assert json.loads(outputs[2])["images"] == 20
+    assert "Finished: 6 of 6 runs" in outputs[3]
 
 
 def test_how_to_use_selects():

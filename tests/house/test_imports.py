@@ -23,6 +23,7 @@ FLOORS = [
         "schedules",
         "data",
         "code_length",
+        "probe",
     },
     {
         "losses",
@@ -35,7 +36,7 @@ FLOORS = [
         "pursuit",
     },
     {"network", "autoencoder", "sparse_dream", "upkeep", "sparse_coding"},
-    {"gradcheck", "storage", "settings", "as_found", "two_step", "evaluation"},
+    {"gradcheck", "storage", "settings", "as_found", "two_step", "evaluation", "compress"},
     {"config"},
     {"experiment"},
     {"sweep"},

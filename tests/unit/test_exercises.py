@@ -142,6 +142,19 @@ def value(extra, top, k, d):
     return log2(top / sqrt(12 * extra * d / k))
 
 
+def area(known, strange):
+    return np.mean((strange[:, None] > known) + 0.5 * (strange[:, None] == known))
+
+
+def batch_mask(h, k):
+    return top_k_mask(h.ravel(), k * len(h)).reshape(h.shape) & (h > 0)
+
+
+def slopes(h, theta, dz, price, epsilon):
+    near = np.abs(h - theta) < epsilon / 2
+    return -((dz * theta + price / len(h)) * near / epsilon).sum(axis=0)
+
+
 def thresholding(x, W, a, k, by="magnitude"):
     u = a - (a @ W - x) @ W.T / np.linalg.eigvalsh(W @ W.T)[-1]
     return np.where(top_k_mask(u, k, by=by), u, 0)
@@ -279,6 +292,28 @@ def thresholding(x, W, a, k, by="magnitude"):
         ("14.2", lambda extra, top, k, d: value(extra, top, k, d) - 1, ": more bits"),
         ("14.2", lambda extra, top, k, d: value(extra, top, 1, d), ": more bits"),
         ("14.2", lambda extra, top, k, d: value(extra, top, k, 1), "fewer bits"),
+        ("15.1", area, "right."),
+        ("15.1", lambda a, b: area(b, a), "other way round"),
+        ("15.1", lambda a, b: np.mean(b[:, None] > a), "a tie counts half"),
+        ("15.1", lambda a, b: b.mean() - a.mean(), "pair every stranger"),
+        ("15.2", lambda v, s: (v / (v + s**2), v * s**2 / (v + s**2)), "right."),
+        ("15.2", lambda v, s: v / (v + s**2), "return two numbers"),
+        ("15.2", lambda v, s: (v / (v + s), 0), "has variance"),
+        ("15.2", lambda v, s: (1 - v, 0), "the best f is"),
+        ("15.2", lambda v, s: (v / (v + s**2), s**2), "f is right"),
+        ("16.1", batch_mask, "right."),
+        ("16.1", lambda h, k: batch_mask(h[::-1], k)[::-1], "rank all numbers of the batch"),
+        ("16.1", lambda h, k: top_k_mask(h.ravel(), k * len(h)).reshape(h.shape), "does not speak"),
+        ("16.1", lambda h, k: batch_mask(h[:, ::-1], k)[:, ::-1], "of equal numbers"),
+        ("16.1", lambda h, k: batch_mask(h, 1), "are to be marked"),
+        ("16.1", lambda h, k: batch_mask(h, k).ravel(), "return booleans of shape"),
+        ("16.2", slopes, "right."),
+        ("16.2", lambda *given: -slopes(*given), "the sign"),
+        ("16.2", lambda h, t, dz, price, e: t * slopes(h, t, dz, price, e), "slope of log θ"),
+        ("16.2", lambda h, t, dz, price, e: slopes(h, t, dz, 0, e), "the price is missing"),
+        ("16.2", lambda h, t, dz, price, e: slopes(h, t, dz, len(h) * price, e), "mean number"),
+        ("16.2", lambda h, t, dz, price, e: slopes(h, t, dz, price, 2 * e), "within ε/2"),
+        ("16.2", lambda h, t, dz, price, e: slopes(h, t, dz, price, e)[:1], "one slope for each"),
     ],
 )
 def test_feedback(capsys, exercise, answer, says):

@@ -1,0 +1,95 @@
+"""What a linear classifier can read off a code: the usual test of what a code is good for.
+
+The classifier is scikit-learn's logistic regression. It sees codes whose units are each divided by
+their own standard deviation over the training codes, so that quiet units count as loud ones do;
+no mean is taken away, so that silence stays zero.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+SPARSE = 0.1  # where fewer numbers than this share are not zero, storing only those is faster
+
+Labelled = tuple[np.ndarray, np.ndarray]  # codes (samples, n) and labels (samples,)
+
+
+class Probe(NamedTuple):
+    """What came of choosing C: the choice, and two shares of wrong answers, each a scalar.
+
+    Chapter 15.
+    """
+
+    C: float
+    validation: float
+    test: float
+
+
+def best_probe(
+    train: Labelled,
+    validation: Labelled,
+    test: Labelled,
+    scales: Sequence[np.ndarray | None] = (None,),
+) -> Probe:
+    """Fit a probe for each scale and each C of `STRENGTHS`; take what errs least in validation.
+
+    `train`, `validation` and `test` are pairs of codes (samples, n) and labels (samples,);
+    `scales` are as in `fitted`. The larger C, the closer the fit; of equals the first is taken, and
+    so the smallest C. Test labels serve for the last number only.
+
+    Raises `ValueError` if a set has no labels, or the training labels are all the same.
+
+    Chapter 15.
+    """
+    tried = [(C, fitted(train, C, scale)) for scale, C in product(scales, STRENGTHS)]
+    errors = [error(probe, validation) for _, probe in tried]
+    best = int(np.argmin(errors))
+    C, probe = tried[best]
+    return Probe(C, errors[best], error(probe, test))
+
+
+def fitted(train: Labelled, C: float, scale: np.ndarray | None = None):
+    """A logistic regression on codes (samples, n) and their labels (samples,), ready to `predict`.
+
+    `scale` (n,) is what each unit is divided by while fitting, if not by its own standard
+    deviation: that of many codes, say, where few have labels.
+    scikit-learn's lbfgs stops where no slope is above 1e-4, or after 1,000 steps: within half a
+    minute for 50,000 codes of 1,000 units.
+
+    Raises `ValueError` if there are no labels, or they are all the same.
+
+    Chapter 15.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    z, y = train
+    if y is None:
+        raise ValueError("There are no labels to learn from; give a data set that has some.")
+    scale = z.std(axis=0) if scale is None else scale
+    scale = np.where(scale > 0, scale, 1).astype(z.dtype)
+    probe = LogisticRegression(C=C, tol=1e-4, max_iter=1000).fit(_compact(z / scale), y)
+    probe.coef_ /= scale  # from here on it takes codes as they are
+    return probe
+
+
+def error(probe, test: Labelled) -> float:
+    """The share, a scalar, of codes (samples, n) that `probe` puts into a class not their label's.
+
+    Raises `ValueError` if there are no labels (samples,).
+
+    Chapter 15.
+    """
+    z, y = test
+    if y is None:
+        raise ValueError("There are no labels to compare with; give a data set that has some.")
+    return float(np.mean(probe.predict(z) != y))
+
+
+def _compact(z: np.ndarray):
+    """The codes as a sparse matrix, if they are sparse."""
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix(z) if np.count_nonzero(z) < SPARSE * z.size else z

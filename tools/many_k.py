@@ -1,0 +1,183 @@
+"""Chapter 16's table: models that serve many k, against one network for each k.
+
+    python -m tools.many_k notebooks/results/chapter_16.csv
+
+One row is one model, of one seed, used in one way: with k units, or at the price that it learnt at.
+What stands below was chosen by the validation digits, for one more seed and half the epochs.
+A row is written as soon as it is known; started again, the command does what is missing.
+"""
+
+import argparse
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from ksae_lab.data import Dataset, load_dataset
+from ksae_lab.experiment import build
+from ksae_lab.losses import mse
+from ksae_lab.metrics import active_units
+from ksae_lab.schedules import linear
+from ksae_lab.settings import Experiment
+from tools.repeat import Job, fill, provenance
+
+KS = (2, 5, 10, 20, 30, 50)
+BETWEEN = (7, 14, 40)  # which no model was trained for
+PRICES = (4e-3, 1e-3, 3e-4, 1e-4, 3e-5)
+EPOCHS, SHORT, BATCH, RATE = 40, 3, 128, 0.008
+SEEDS = (0, 1, 2)
+N_UNITS = 100
+# What an error weighs, about as it falls with k: else a few units would be all that counts.
+WEIGHTS = {2: 0.3, 5: 0.4, 10: 0.5, 20: 0.65, 30: 0.75}  # and 1 for 50
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model to train: its kind, the k, k and units, or price that it is trained for."""
+
+    kind: str
+    setting: float | tuple[int, int] | None = None
+    epochs: int = EPOCHS
+
+
+@dataclass(frozen=True)
+class Use:
+    """One way to use a model, which makes one row: the variant's name, k, or else its price."""
+
+    variant: str
+    training: Training
+    k: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells the row from others of its seed."""
+        at = f"price {self.training.setting:g}" if self.k is None else f"k = {self.k}"
+        return f"{self.variant}, {at}"
+
+    @property
+    def settings(self) -> str:
+        """A hash of what the row depends on, the seed apart."""
+        text = f"{self} {BATCH} {RATE} {N_UNITS} {WEIGHTS}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def uses() -> list[Use]:
+    """All rows of one seed; those of the same model stand together."""
+    rows = []
+    for k in KS:
+        alone = Training("k-sparse", (k, N_UNITS))
+        rows.append(Use("alone", alone, k))
+        if k == 10:
+            rows += [Use("trained at 10", alone, other) for other in KS]
+        if 2 * k < N_UNITS:
+            rows.append(Use("alone, 2k units", Training("k-sparse", (k, 2 * k)), k))
+    rows += [Use("multi-k, short", Training("multi-k", epochs=SHORT), k) for k in KS]
+    rows += [Use("multi-k, 10 and 40", Training("10 and 40"), k) for k in KS]
+    rows += [Use("multi-k", Training("multi-k"), k) for k in (*KS, *BETWEEN)]
+    # The first to use it: those below set θ anew.
+    rows.append(Use("batch top-k, θ as learnt", Training("batch top-k"), 10))
+    rows += [Use("batch top-k", Training("batch top-k"), k) for k in KS]
+    rows += [Use("nested", Training("nested"), k) for k in KS]
+    rows += [Use("nested, all units", Training("nested"), k) for k in KS]
+    rows += [Use("JumpReLU", Training("JumpReLU", price)) for price in PRICES]
+    return rows
+
+
+def train(training: Training, dataset: Dataset, seed: int):
+    """The trained model: of NumPy if it is one network for one k, else of Keras."""
+    if training.kind == "k-sparse":
+        k, n_units = training.setting
+        settings = {
+            "seed": seed,
+            "model": {"k": k, "n_units": n_units},
+            "optimizer": {"learning_rate": RATE},
+            "training": {
+                "epochs": training.epochs,
+                "batch_size": BATCH,
+                "noise": 0.2 if k < 30 else 0.1,
+            },
+        }
+        if k <= 10 and n_units == N_UNITS:
+            settings["curriculum"] = {"k_start": 60}
+        run = build(Experiment.model_validate(settings), dataset)
+        run.go()
+        return run.model
+    return _train_in_keras(training, dataset.x_train, seed)
+
+
+def _train_in_keras(training: Training, x: np.ndarray, seed: int):
+    from ksae_lab.keras.many_k import BatchTopK, JumpReLU, ManyK  # and so quietly, before Keras
+
+    import keras  # isort: skip
+
+    how = {"noise": 0.1}
+    d, n = x.shape[1], N_UNITS
+    keras.utils.set_random_seed(seed)
+    match training.kind:
+        case "10 and 40":
+            model = ManyK(d, n, 10, also=[(40, n, 1 / 8)], **how)
+        case "multi-k":
+            model = ManyK(d, n, 50, also=[(k, n, weight) for k, weight in WEIGHTS.items()], **how)
+        case "nested":
+            model = ManyK(
+                d, n, 50, also=[(k, 2 * k, weight) for k, weight in WEIGHTS.items()], **how
+            )
+        case "batch top-k":
+            model = BatchTopK(d, n, 10, **how)
+        case "JumpReLU":
+            model = JumpReLU(d, n, n, price=training.setting, threshold=0.5, **how)
+    model.start_from(x, np.random.default_rng(seed))
+    model.compile(keras.optimizers.Adam(RATE), loss="mse", jit_compile=False)
+    falling = linear(RATE, 0, begin=0.5)
+    model.fit(
+        x,
+        x,
+        batch_size=BATCH,
+        epochs=training.epochs,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.LearningRateScheduler(lambda epoch: falling(epoch / training.epochs))
+        ],
+    )
+    return model
+
+
+def measure(model, use: Use, x_train: np.ndarray, x: np.ndarray) -> dict:
+    """One row: how the model is used, its error for the images x (images, d), its active units."""
+    if use.k is not None:
+        model.k = use.k
+    if use.variant.startswith("nested"):
+        model.prefix = 2 * use.k if use.variant == "nested" else N_UNITS
+    if use.variant == "batch top-k":
+        model.calibrate(x_train)
+    z = np.asarray(model.encode(x))
+    price = use.training.setting if use.training.kind == "JumpReLU" else None
+    row = {"model": use.variant, "k": use.k, "price": price}
+    row["test"] = float(f"{mse(np.asarray(model.decode(z)), x):.6g}")
+    return row | {"active": float(f"{active_units(z).mean():.6g}")}
+
+
+def main() -> None:
+    """Read the command line, and do what the table lacks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", type=Path)
+    table = parser.parse_args().table
+    dataset = load_dataset("mnist5k")
+    trained = lru_cache(maxsize=1)(lambda training, seed: train(training, dataset, seed))
+
+    def row(use: Use, seed: int) -> dict:
+        model = trained(use.training, seed)
+        return measure(model, use, dataset.x_train, dataset.x_test)
+
+    jobs = [
+        Job(use.name, seed, use.settings, partial(row, use, seed))
+        for seed in SEEDS
+        for use in uses()
+    ]
+    fill(table, provenance(f"-m tools.many_k {table}"), jobs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Chapter 15's first table: what a linear classifier reads off codes, and off their rivals.
+
+    python -m tools.probe experiments/k_sweep.yaml runs/k_sweep table.csv
+
+The networks are those of a sweep over k and seeds that `python -m ksae_lab sweep` has run. Their
+codes are taken with k units and with 2 k; the rivals are the pixels, as many of PCA's components as
+there are units that speak or that exist, and a dictionary of as many atoms with OMP.
+`--without-dictionary` leaves the last one out: on 50,000 images it takes hours.
+A row is written as soon as it is measured; started again, the command does what is missing.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import PCA, MiniBatchDictionaryLearning
+from sklearn.linear_model import orthogonal_mp_gram
+
+from ksae_lab import storage, sweep
+from ksae_lab.autoencoder import KSparseAutoencoder
+from ksae_lab.data import Dataset, load_dataset
+from ksae_lab.experiment import MODEL
+from ksae_lab.probe import STRENGTHS, best_probe
+from tools.tables import Job, fill, provenance
+
+ALPHAS = (1, 2)
+
+Encode = Callable[[np.ndarray], np.ndarray]  # images (batch, d) → codes (batch, n)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A network of a sweep: k, n, the seed, the hash of its settings, and where it lies."""
+
+    k: int
+    n_units: int
+    seed: int
+    settings: str
+    path: Path
+
+    def model(self) -> KSparseAutoencoder:
+        """The network; FileNotFoundError if the sweep has not come to it."""
+        return storage.load(self.path)
+
+
+def stored(plan: Path, folder: Path) -> tuple[Dataset, dict[tuple[int, int], Stored]]:
+    """The data of a sweep over k and seeds, and its networks by (k, seed)."""
+    networks, data = {}, set()
+    for run in sweep.load(plan):
+        settings, path = run.experiment, run.folder(folder) / MODEL
+        k, n, seed = settings.model.k, settings.model.n_units, settings.seed
+        data.add(settings.data)
+        if (k, seed) in networks or len(data) > 1:
+            raise ValueError(f"{plan} varies more than k and the seed; leave the rest fixed.")
+        networks[k, seed] = Stored(k, n, seed, settings.hash, path)
+    return load_dataset(data.pop()), networks
+
+
+def measure(encode: Encode, dataset: Dataset) -> dict:
+    """One row: how many numbers of a code are not zero, the C that was chosen, and two errors."""
+    z_train, z_val, z_test = map(encode, (dataset.x_train, dataset.x_val, dataset.x_test))
+    found = best_probe((z_train, dataset.y_train), (z_val, dataset.y_val), (z_test, dataset.y_test))
+    row = {"active": np.count_nonzero(z_test) / len(z_test)} | found._asdict()
+    return {name: float(f"{value:.6g}") for name, value in row.items()}
+
+
+def of_network(network: Stored, alpha: int, dataset: Dataset) -> dict:
+    """The row of a network whose codes have α k units."""
+    model = network.model()
+    model.k = alpha * network.k
+    return measure(model.encode, dataset)
+
+
+class Rivals:
+    """Codes of other makes, fitted to the training images when they are first asked for."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+        self.x = dataset.x_train.astype(float)
+        self.mean = self.x.mean(axis=0)
+
+    @cached_property
+    def components(self) -> np.ndarray:
+        """All of PCA's components, one a row."""
+        return PCA(svd_solver="covariance_eigh").fit(self.x).components_
+
+    @lru_cache(maxsize=1)  # noqa: B019 (there is one Rivals, and it lives as long as the command)
+    def atoms(self, count: int, seed: int) -> np.ndarray:
+        """A dictionary for OMP, as chapter 1 learns it."""
+        learner = MiniBatchDictionaryLearning(
+            n_components=count, alpha=1, batch_size=64, max_iter=20, random_state=seed
+        )
+        return learner.fit(self.x - self.mean).components_
+
+    def pixels(self) -> dict:
+        """The row of the images themselves."""
+        return measure(lambda x: x, self.dataset)
+
+    def pca(self, k: int) -> dict:
+        """The row of the first k components."""
+        return measure(lambda x: (x - self.mean) @ self.components[:k].T, self.dataset)
+
+    def omp(self, count: int, k: int, seed: int) -> dict:
+        """The row of codes that choose k of `count` atoms."""
+        W = self.atoms(count, seed)
+        gram = W @ W.T
+        return measure(
+            lambda x: orthogonal_mp_gram(gram, W @ (x - self.mean).T, n_nonzero_coefs=k).T,
+            self.dataset,
+        )
+
+
+def plan_rows(
+    dataset: Dataset, networks: dict[tuple[int, int], Stored], dictionary: bool
+) -> Iterator[Job]:
+    """The rows of the table: networks, pixels, PCA, dictionaries."""
+    for (k, seed), network in networks.items():
+        for alpha in ALPHAS:
+            if alpha * k <= network.n_units:
+                yield Job(
+                    f"k-sparse, k={k}, α={alpha}",
+                    seed,
+                    settings(network.settings, alpha),
+                    partial(of_network, network, alpha, dataset),
+                )
+    rivals = Rivals(dataset)
+    yield Job("raw pixels", 0, settings(dataset.name), rivals.pixels)
+    ks = {k for k, _ in networks} | {network.n_units for network in networks.values()}
+    for k in sorted(ks):
+        yield Job(f"PCA, k={k}", 0, settings(dataset.name, k), partial(rivals.pca, k))
+    by_seed = sorted(networks.values(), key=lambda network: network.seed)
+    for network in by_seed if dictionary else []:
+        size = network.n_units, network.k
+        yield Job(
+            f"dictionary + OMP, k={network.k}",
+            network.seed,
+            settings(dataset.name, *size),
+            partial(rivals.omp, *size, network.seed),
+        )
+
+
+def settings(*what: object) -> str:
+    """A hash of what a row depends on, the seed apart."""
+    return hashlib.sha256(f"{STRENGTHS} {what}".encode()).hexdigest()
+
+
+def main() -> None:
+    """Read the command line, and measure what the table lacks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--without-dictionary", action="store_true")
+    asked = parser.parse_args()
+    rows = plan_rows(*stored(asked.plan, asked.folder), not asked.without_dictionary)
+    option = " --without-dictionary" if asked.without_dictionary else ""
+    command = f"-m tools.probe {asked.plan} {asked.folder} {asked.table}{option}"
+    fill(asked.table, provenance(command), list(rows))
+
+
+if __name__ == "__main__":
+    main()
