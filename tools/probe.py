@@ -6,12 +6,15 @@ The networks are those of a sweep over k and seeds that `python -m ksae_lab swee
 codes are taken with k units and with 2 k; the rivals are the pixels, as many of PCA's components as
 there are units that speak or that exist, and a dictionary of as many atoms with OMP.
 `--without-dictionary` leaves the last one out: on 50,000 images it takes hours.
+`--units` chooses among the networks, `--alphas` how many times k units their codes have.
 A row is written as soon as it is measured; started again, the command does what is missing.
 """
 
 import argparse
 import hashlib
-from collections.abc import Callable, Iterator
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -47,15 +50,21 @@ class Stored:
         return storage.load(self.path)
 
 
-def stored(plan: Path, folder: Path) -> tuple[Dataset, dict[tuple[int, int], Stored]]:
-    """The data of a sweep over k and seeds, and its networks by (k, seed)."""
+def stored(
+    plan: Path, folder: Path, units: int | None = None
+) -> tuple[Dataset, dict[tuple[int, int], Stored]]:
+    """The data of a sweep over k and seeds, and its networks of so many units by (k, seed)."""
     networks, data = {}, set()
     for run in sweep.load(plan):
         settings, path = run.experiment, run.folder(folder) / MODEL
         k, n, seed = settings.model.k, settings.model.n_units, settings.seed
+        if units not in (None, n):
+            continue
         data.add(settings.data)
         if (k, seed) in networks or len(data) > 1:
-            raise ValueError(f"{plan} varies more than k and the seed; leave the rest fixed.")
+            raise ValueError(
+                f"{plan} varies more than k and seed; leave the rest fixed, or choose `--units`."
+            )
         networks[k, seed] = Stored(k, n, seed, settings.hash, path)
     return load_dataset(data.pop()), networks
 
@@ -115,11 +124,14 @@ class Rivals:
 
 
 def plan_rows(
-    dataset: Dataset, networks: dict[tuple[int, int], Stored], dictionary: bool
+    dataset: Dataset,
+    networks: dict[tuple[int, int], Stored],
+    alphas: Sequence[int] = ALPHAS,
+    dictionary: bool = True,
 ) -> Iterator[Job]:
     """The rows of the table: networks, pixels, PCA, dictionaries."""
     for (k, seed), network in networks.items():
-        for alpha in ALPHAS:
+        for alpha in alphas:
             if alpha * k <= network.n_units:
                 yield Job(
                     f"k-sparse, k={k}, α={alpha}",
@@ -155,11 +167,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("table", type=Path)
     parser.add_argument("--without-dictionary", action="store_true")
+    parser.add_argument("--units", type=int, help="only networks of so many units")
+    parser.add_argument("--alphas", type=int, nargs="+", default=ALPHAS)
     asked = parser.parse_args()
-    rows = plan_rows(*stored(asked.plan, asked.folder), not asked.without_dictionary)
-    option = " --without-dictionary" if asked.without_dictionary else ""
-    command = f"-m tools.probe {asked.plan} {asked.folder} {asked.table}{option}"
-    fill(asked.table, provenance(command), list(rows))
+    found = stored(asked.plan, asked.folder, asked.units)
+    rows = plan_rows(*found, asked.alphas, not asked.without_dictionary)
+    fill(asked.table, provenance(f"-m tools.probe {shlex.join(sys.argv[1:])}"), list(rows))
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def test_rivals_code_the_digits_as_scikit_learn_does(monkeypatch):
 def test_a_sweep_over_more_than_k_and_seeds_is_refused(tmp_path):
     plan = tmp_path / "plan.yaml"
     plan.write_text(yaml.safe_dump({"sweep": {"training.epochs": [1, 2]}}))
-    with pytest.raises(ValueError, match="varies more than k and the seed"):
+    with pytest.raises(ValueError, match="varies more than k and seed"):
         tool.stored(plan, tmp_path)
 
 
