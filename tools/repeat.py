@@ -24,7 +24,7 @@ from ksae_lab.experiment import build
 from ksae_lab.metrics import active_units, dead_units
 from ksae_lab.settings import Experiment
 from ksae_lab.sparse_dream import SparseDream
-from tools.tables import Job, fill, provenance, write  # noqa: F401
+from tools.tables import Job, fill, provenance
 
 
 def expand(path: str | Path) -> dict[tuple[str, int], Experiment]:
