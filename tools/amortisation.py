@@ -5,10 +5,12 @@
 
 Every network of the sweep with fewer active units than all keeps its dictionary; what changes is
 who finds the code. The learned second step has settings of its own, which stand below; its noise is
-what validation digits preferred (see `choose`).
+what validation digits preferred (see `choose`). The control is the one layer that there was, free
+to take away and trained further in the same way.
 """
 
 import argparse
+import copy
 import hashlib
 import time
 from functools import partial
@@ -18,14 +20,14 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import orthogonal_mp_gram
 
-from ksae_lab import storage, sweep
+from ksae_lab import activations, storage, sweep
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.losses import mse
 from ksae_lab.optimizers import Adam
 from ksae_lab.pursuit import pursuit, refit
 from ksae_lab.schedules import linear
-from ksae_lab.training import Follow, InputNoise
+from ksae_lab.training import Callback, Follow, Freeze, InputNoise, Model, fit
 from ksae_lab.two_step import TwoStepEncoder
 from tools.repeat import Job, fill, provenance
 
@@ -38,24 +40,40 @@ def second_look(
     model: KSparseAutoencoder, x: np.ndarray, noise: float = NOISE, epochs: int = EPOCHS
 ) -> TwoStepEncoder:
     """A two-step encoder for the dictionary of `model`, which learned from x (samples, d)."""
-    two, optimizer = TwoStepEncoder(model), Adam(RATE)
-    callbacks = [Follow(optimizer, "learning_rate", linear(RATE, 0, begin=0.5))]
-    if noise:
-        callbacks.append(InputNoise(noise))
-    rng = np.random.default_rng(0)
-    two.fit(x, optimizer=optimizer, epochs=epochs, batch_size=BATCH, rng=rng, callbacks=callbacks)
+    two = TwoStepEncoder(model)
+    train(two, x, noise, epochs)
     return two
 
 
-def codes(model: KSparseAutoencoder, x: np.ndarray, learned: TwoStepEncoder) -> dict:
+def same_look(model: KSparseAutoencoder, x: np.ndarray, epochs: int = EPOCHS) -> KSparseAutoencoder:
+    """The encoder of `model` alone, trained further, with codes that may be negative."""
+    one = copy.deepcopy(model)
+    one.phi, one.by = activations.get("linear"), "magnitude"
+    train(one, x, NOISE, epochs, Freeze(one, "W_dec", "b_dec"))
+    return one
+
+
+def train(model: Model, x: np.ndarray, noise: float, epochs: int, *callbacks: Callback) -> None:
+    """Adam, with a rate that falls in the second half, and noise on the input."""
+    optimizer = Adam(RATE)
+    falls = Follow(optimizer, "learning_rate", linear(RATE, 0, begin=0.5))
+    spoils = [InputNoise(noise)] if noise else []
+    how = {"epochs": epochs, "batch_size": BATCH, "rng": np.random.default_rng(0)}
+    fit(model, (x,), optimizer=optimizer, callbacks=[falls, *spoils, *callbacks], **how)
+
+
+def codes(
+    model: KSparseAutoencoder, x: np.ndarray, two: TwoStepEncoder, one: KSparseAutoencoder
+) -> dict[str, np.ndarray]:
     """Codes (batch, n) of x (batch, d), by the name of who finds them."""
     W, centred = model.W_dec.astype(float), x.astype(float) - model.b_dec
     z = model.encode(x)
     found = {
         "one_pass": z,
         "refit": refit(centred, W, z != 0),
+        "one_pass_trained": one.encode(x),
         "second_step": TwoStepEncoder(model).encode(x),
-        "learned_step": learned.encode(x),
+        "learned_step": two.encode(x),
     }
     found["learned_refit"] = refit(centred, W, found["learned_step"] != 0)
     for step, code in enumerate(islice(pursuit(centred, W, model.k, z), STEPS), start=1):
@@ -65,19 +83,51 @@ def codes(model: KSparseAutoencoder, x: np.ndarray, learned: TwoStepEncoder) -> 
 
 
 def measure(card: Path, dataset: Dataset) -> dict:
-    """One row: the error of each code, of test images and of some that the network learned."""
+    """One row: the error of each code, of test images and of some that the network learned.
+
+    "kept" is the share of the units of one pass that OMP takes as well, "negative" that of OMP's
+    coefficients below zero; the "seconds_" are those of a thousand codes.
+    """
     started = time.process_time()
     model = storage.load(card)
-    learned = second_look(model, dataset.x_train)
+    two, one = second_look(model, dataset.x_train), same_look(model, dataset.x_train)
     row = {}
     parts = {"": dataset.x_test, "training_": dataset.x_train[:TRAINING_IMAGES]}
     for part, x in parts.items():
-        for name, code in codes(model, x, learned).items():
+        found = codes(model, x, two, one)
+        for name, code in found.items():
             row[part + name] = mse(code @ model.W_dec + model.b_dec, x)
-        omp = code
-    row["negative"] = (omp < 0).sum() / (omp != 0).sum()
+    found = codes(model, dataset.x_test, two, one)
+    row["kept"] = (found["omp"][found["one_pass"] != 0] != 0).mean()
+    row["negative"] = (found["omp"] < 0).sum() / (found["omp"] != 0).sum()
+    row |= seconds(model, dataset.x_test[:1000], two)
     row["seconds"] = round(time.process_time() - started, 1)
     return {name: float(f"{value:.6g}") for name, value in row.items()}
+
+
+def seconds(model: KSparseAutoencoder, x: np.ndarray, two: TwoStepEncoder) -> dict[str, float]:
+    """The processor's seconds for codes of x (batch, d), by way; the least of three."""
+    W, centred = model.W_dec.astype(float), x.astype(float) - model.b_dec
+
+    def pursued():
+        for _ in islice(pursuit(centred, W, model.k, model.encode(x)), STEPS):
+            pass
+
+    ways = {
+        "one_pass": partial(model.encode, x),
+        "learned_step": partial(two.encode, x),
+        f"pursuit_{STEPS}": pursued,
+        "omp": lambda: orthogonal_mp_gram(W @ W.T, W @ centred.T, n_nonzero_coefs=model.k),
+    }
+    taken = {}
+    for name, find in ways.items():
+        tries = []
+        for _ in range(3):
+            started = time.process_time()
+            find()
+            tries.append(time.process_time() - started)
+        taken[f"seconds_{name}"] = min(tries)
+    return taken
 
 
 def choose(card: Path, dataset: Dataset) -> dict:
@@ -101,7 +151,7 @@ def main() -> None:
         if run.experiment.model.k < run.experiment.model.n_units
     ]
     dataset = load_dataset(plan[0].experiment.data)
-    own = f"{STEPS} {EPOCHS} {BATCH} {RATE} {NOISE} {TRAINING_IMAGES}"
+    own = f"with a control {STEPS} {EPOCHS} {BATCH} {RATE} {NOISE} {TRAINING_IMAGES}"
     jobs = [
         Job(
             f"k={run.experiment.model.k}",

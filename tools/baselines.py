@@ -20,7 +20,7 @@ from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.losses import mse
 from tools.repeat import Job, fill, provenance
 
-ALPHAS, SEEDS = (0.5, 1, 2), (0, 1, 2, 3, 4)
+ALPHAS, SEEDS = (0.1, 0.25, 0.5, 1, 2), (0, 1, 2, 3, 4)
 KS = (1, 2, 3, 5, 7, 10, 14, 20, 30, 40, 50, 70)
 SETTINGS = {"n_components": 100, "batch_size": 64, "max_iter": 20}
 

@@ -187,6 +187,7 @@ def test_a_failing_run_is_told_and_tried_again(plan, tmp_path, monkeypatch):
     assert sweep.run(other, tmp_path / "out")["error"].item().startswith("ZeroDivisionError")
     monkeypatch.undo()
     assert sweep.run(other, tmp_path / "out")["error"].isna().all()
+    assert not (other[0].folder(tmp_path / "out") / "error.txt").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_said_at_once(plan, tmp_path):
