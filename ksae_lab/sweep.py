@@ -1,6 +1,6 @@
 """Many trainings from one file: every combination is run once, and all become one table.
 
-A sweep's file is an experiment's, with one section more that says what varies:
+A sweep's file is an experiment's, with one section more that says what varies::
 
     training: {epochs: 20}
     sweep:
