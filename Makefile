@@ -26,8 +26,9 @@ book: .venv/.ready ## build the website and say where it is
 	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
 	@echo "The book is built. Open $(CURDIR)/$(SITE)/index.html"
 
+# One process more than cores: kernels, browsers and killed sweeps make their tests wait.
 test: book ## run all tests: package, notebooks, lints, website
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n $$(( $$($(BIN)/python -c 'import os; print(os.cpu_count())') + 1 )) --dist loadfile
 
 execute: .venv/.ready ## run the notebooks again and store their outputs (ONLY=book/topk.ipynb for one)
 	$(BIN)/python tools/execute.py $(ONLY)

@@ -29,7 +29,7 @@ from ksae_lab.pursuit import pursuit, refit
 from ksae_lab.schedules import linear
 from ksae_lab.training import Callback, Follow, Freeze, InputNoise, Model, fit
 from ksae_lab.two_step import TwoStepEncoder
-from tools.repeat import Job, fill, provenance
+from tools.tables import Job, fill, provenance
 
 STEPS = 3
 EPOCHS, BATCH, RATE, NOISE = 60, 128, 0.001, 0.1

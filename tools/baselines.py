@@ -18,7 +18,7 @@ from sklearn.linear_model import orthogonal_mp_gram
 
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.losses import mse
-from tools.repeat import Job, fill, provenance
+from tools.tables import Job, fill, provenance
 
 ALPHAS, SEEDS = (0.1, 0.25, 0.5, 1, 2), (0, 1, 2, 3, 4)
 KS = (1, 2, 3, 5, 7, 10, 14, 20, 30, 40, 50, 70)

@@ -20,7 +20,7 @@ from ksae_lab.as_found import gradients_as_found
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.metrics import active_units, dead_units
 from ksae_lab.sparse_dream import SparseDream
-from tools.repeat import Job, fill, provenance
+from tools.tables import Job, fill, provenance
 
 UPDATES, RATE = 40_000, 1e-4
 SEEDS = (0, 1, 2)

@@ -21,7 +21,7 @@ from ksae_lab.losses import mse
 from ksae_lab.metrics import active_units
 from ksae_lab.schedules import linear
 from ksae_lab.settings import Experiment
-from tools.repeat import Job, fill, provenance
+from tools.tables import Job, fill, provenance
 
 KS = (2, 5, 10, 20, 30, 50)
 BETWEEN = (7, 14, 40)  # which no model was trained for

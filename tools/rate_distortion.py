@@ -23,7 +23,7 @@ from ksae_lab import storage, sweep
 from ksae_lab.code_length import code_bits, quantise, support_bits
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.losses import mse
-from tools.repeat import provenance, write
+from tools.tables import provenance, write
 
 STEPS = (0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 QUALITIES = (1, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 75, 90)

@@ -21,7 +21,7 @@ from tqdm import trange
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.krotov_hopfield import KrotovHopfield
 from ksae_lab.losses import mse
-from tools.repeat import Job, fill, provenance
+from tools.tables import Job, fill, provenance
 
 EPOCHS, BATCH = 80, 100
 RATES = (0.01, 0.02, 0.05, 0.1)

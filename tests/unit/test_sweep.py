@@ -196,16 +196,26 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(plan, tmp_path):
         sweep.run(plan("{seed: [0]}"), tmp_path / "file" / "out")
 
 
-def test_the_bar_counts_runs(plan, tmp_path, capfd):
-    sweep.run(plan("{seed: [0, 1]}"), tmp_path / "out")
-    err = capfd.readouterr().err
-    assert "2/2" in err and "epoch" not in err
+def test_one_bar_counts_runs(plan, tmp_path, monkeypatch):
+    bars, quiet = [], []
+    monkeypatch.setattr(sweep, "tqdm", lambda done, *args, **how: bars.append((args, how)) or done)
+    train = sweep.train
+    monkeypatch.setattr(
+        sweep, "train", lambda *a, **how: (quiet.append(how["quiet"]), train(*a, **how))
+    )
+    sweep.run(plan("{seed: [0]}"), tmp_path / "out")
+    sweep.run(plan("{seed: [0, 1, 2]}"), tmp_path / "out")
+    assert bars == [
+        (("sweep", 1), {"initial": 0, "unit": "run"}),
+        (("sweep", 3), {"initial": 1, "unit": "run"}),
+    ]
+    assert quiet == [True] * 3, "no bar for each"
 
 
 # Whatever is killed
 
 AXES = "{model.k: [2, 4], seed: [0, 1, 2]}"
-EPOCHS = 250  # most of a second for each run
+EPOCHS = 150  # half a second for each run
 
 
 @pytest.fixture(scope="module")
@@ -269,10 +279,10 @@ def test_killed_at_random_points_it_arrives_at_the_same_table(
     uninterrupted, start, tmp_path, jobs, whole_group
 ):
     out, chance = tmp_path / "out", random.Random(jobs + whole_group)
-    for _ in range(3):
+    for _ in range(2):
         process = start(jobs)
         wait_for("runs/*/experiment.yaml", process, out)
-        time.sleep(chance.uniform(0, uninterrupted.seconds / 3))
+        time.sleep(chance.uniform(0, uninterrupted.seconds / 2))
         # Without the group, its workers are orphans, and go on for a while beside the next call.
         if whole_group:
             os.killpg(process.pid, signal.SIGKILL)
