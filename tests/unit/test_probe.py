@@ -10,9 +10,9 @@ from scipy.special import softmax
 from sklearn.decomposition import PCA, SparseCoder
 from sklearn.linear_model import LogisticRegression
 
-from ksae_lab import sweep
 from ksae_lab.data import load_dataset
 from ksae_lab.probe import STRENGTHS, best_probe, error, fitted
+from tests.unit.conftest import PLAN
 from tools import probe as tool
 
 
@@ -78,23 +78,6 @@ def test_without_labels_there_is_no_probe(codes):
         fitted((train[0], None), C=1)
     with pytest.raises(ValueError, match="no labels to compare with"):
         error(fitted(train, C=1), (train[0], None))
-
-
-PLAN = {
-    "model": {"n_units": 12},
-    "training": {"epochs": 1, "batch_size": 500},
-    "sweep": {"model.k": [2, 8], "seed": [0, 3]},
-}
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """A sweep of four small networks: its file and its folder."""
-    folder = tmp_path_factory.mktemp("sweep")
-    plan = folder / "plan.yaml"
-    plan.write_text(yaml.safe_dump(PLAN))
-    sweep.run(sweep.load(plan), folder)
-    return plan, folder
 
 
 def test_the_table_holds_networks_and_rivals(ran, tmp_path, monkeypatch):

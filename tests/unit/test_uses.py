@@ -5,31 +5,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from scipy.stats import entropy
 from sklearn.linear_model import Ridge
 
-from ksae_lab import sweep
 from ksae_lab.compress import prune
 from ksae_lab.data import load_dataset
 from tools import uses
 from tools.probe import stored
-
-PLAN = {
-    "model": {"n_units": 12},
-    "training": {"epochs": 1, "batch_size": 500},
-    "sweep": {"model.k": [2, 8], "seed": [0, 3]},
-}
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """A sweep of four small networks: its file and its folder."""
-    folder = tmp_path_factory.mktemp("sweep")
-    plan = folder / "plan.yaml"
-    plan.write_text(yaml.safe_dump(PLAN))
-    sweep.run(sweep.load(plan), folder)
-    return plan, folder
 
 
 @pytest.fixture(scope="module")
