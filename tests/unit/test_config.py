@@ -147,7 +147,7 @@ def experiments(draw):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(experiment=experiments())
 def test_what_is_dumped_is_loaded(tmp_path_factory, experiment):
     folder = tmp_path_factory.mktemp("dump")
@@ -305,7 +305,7 @@ keys = st.sampled_from(
 pieces = st.text(max_size=8) | keys | st.sampled_from(["*a", "!!set", "{", "}", "? ", "|", "1e9"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=st.lists(pieces, max_size=12).map("".join), name=st.sampled_from(["a.yaml", "a.json"]))
 def test_any_text_gives_an_experiment_or_a_sentence(tmp_path_factory, text, name):
     path = tmp_path_factory.getbasetemp() / name

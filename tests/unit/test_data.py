@@ -467,7 +467,7 @@ def test_an_idx_file_is_not_taken_for_its_own_labels(tmp_path):
     assert load_dataset(tmp_path / "digits.idx").y_train is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     x=array_shapes(min_dims=1, max_dims=1, min_side=10, max_side=40)
     .flatmap(lambda n: arrays(np.uint8, st.sampled_from([(*n, 784), (*n, 28, 28)])))
@@ -583,7 +583,7 @@ def test_idx_labels_beside_the_images_are_checked_too(tmp_path):
         load_dataset(tmp_path / "my-images-idx3-ubyte")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from(["own.npz", "own.npy", "own.idx", "own.idx.gz"]),
     spot=st.integers(0, 199),

@@ -105,7 +105,7 @@ def test_learns_by_the_formulas(rows):
         np.testing.assert_allclose(net.t, t, rtol=1e-12, atol=1e-15)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), p=st.floats(0.05, 0.95), rows=st.integers(1, 20))
 def test_lateral_weights_only_inhibit_and_never_oneself(seed, p, rows):
     net = Foldiak(D, N, p, alpha=0.3, rng=np.random.default_rng(seed))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from keras import ops
@@ -31,7 +31,6 @@ ROWS = hnp.arrays(
 )
 
 
-@settings(deadline=None)  # the first call of an operation takes long
 @given(ROWS, st.data(), st.sampled_from(["value", "magnitude"]))
 def test_selects_as_numpy_does_ties_and_all(h, data, by):
     k = data.draw(st.integers(0, h.shape[1]))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from keras import ops
@@ -62,7 +62,6 @@ def as_bool(mask):
 # Several k, and prefixes.
 
 
-@settings(deadline=None)  # the first call of an operation takes long
 @given(BATCHES, st.integers(0, 6), st.integers(1, 6), BY)
 def test_a_prefix_is_chosen_from_as_if_there_were_no_more_units(h, k, prefix, by):
     rule = choice(PrefixChoice, k, by)
@@ -161,7 +160,6 @@ def batch_mask(h, k, by="value"):
     return mask
 
 
-@settings(deadline=None)
 @given(BATCHES, st.integers(0, 6), BY)
 def test_a_batch_keeps_its_largest_ties_and_all(h, k, by):
     rule = choice(BatchChoice, k, by)

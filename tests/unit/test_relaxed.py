@@ -133,7 +133,7 @@ def drawn(problem):
     return *example(3, n, problem["seed"]), k
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @pytest.mark.parametrize("name", SOFT)
 @given(problem=problems, ties=st.booleans())
 def test_weights_sum_to_k_and_none_is_negative(name, problem, ties):
@@ -147,7 +147,7 @@ def test_weights_sum_to_k_and_none_is_negative(name, problem, ties):
         assert p.max() <= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @pytest.mark.parametrize("name", SOFT)
 @given(problem=problems, data=st.data())
 def test_units_have_no_order_of_their_own(name, problem, data):
@@ -162,7 +162,7 @@ def test_units_have_no_order_of_their_own(name, problem, data):
     np.testing.assert_allclose(moved_backward(dp[:, order]), backward(dp)[:, order], atol=1e-8)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @pytest.mark.parametrize("name", SOFT)
 @given(problem=problems, offset=st.floats(-100, 100))
 def test_what_all_units_have_in_common_does_not_matter(name, problem, offset):
@@ -186,7 +186,7 @@ def test_rows_do_not_hear_each_other(name):
         np.testing.assert_allclose(backward(dp)[row], alone_backward(dp[row]), atol=1e-13)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @pytest.mark.parametrize("name", SHIFTED)
 @given(problem=problems)
 def test_the_louder_unit_weighs_no_less(name, problem):
@@ -296,7 +296,7 @@ def test_shift_sigmoid_is_optimal_transport_to_two_places():
     np.testing.assert_allclose(p[0], n * plan[:, 1], atol=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(problem=problems)
 def test_the_two_projections_are_nearest(problem):
     # p is the nearest point of a convex set to s if and only if no vertex v of the set lies
@@ -329,7 +329,7 @@ def test_the_capped_simplex_agrees_with_a_general_solver():
         np.testing.assert_allclose(weights, found.x, atol=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(problem=problems)
 def test_one_of_the_capped_simplex_is_sparsemax(problem):
     h, dp, _, _ = drawn(problem)

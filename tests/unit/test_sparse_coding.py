@@ -58,7 +58,7 @@ def test_settles_where_scikit_learn_does(solver, nonnegative):
     assert ((a >= 0).all()) == nonnegative
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     solver=st.sampled_from(SOLVERS),
     n=st.integers(1, 8),
@@ -93,7 +93,7 @@ def test_atoms_at_right_angles_need_one_threshold(solver, nonnegative):
     np.testing.assert_allclose(after(200, solver(x, W, 0.4, nonnegative)), expected, atol=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(u=st.floats(-5, 5), threshold=st.floats(0, 3), nonnegative=st.booleans())
 def test_the_soft_threshold_is_the_cheapest_point(u, threshold, nonnegative):
     a = float(soft_threshold(np.array(u), threshold, nonnegative))

@@ -116,7 +116,7 @@ def test_k_is_saved_as_it_is_now_and_terms_are_not(path):
 number = st.sampled_from([floating_dtypes(endianness="="), integer_dtypes(endianness="=")])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     array=number.flatmap(lambda d: arrays(d, array_shapes(min_dims=0, min_side=0, max_side=4))),
     view=st.sampled_from([lambda a: a, np.transpose, lambda a: a[..., ::-1] if a.ndim else a]),
@@ -257,7 +257,7 @@ def assert_refused(path, error=ValueError):
     assert "\n" not in said
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(card=st.booleans(), spot=st.integers(0, 10**6), flip=st.integers(1, 255))
 def test_a_changed_byte_anywhere_is_seen(pair, card, spot, flip):
     file = pair if card else weights_of(pair)
@@ -272,7 +272,7 @@ def test_a_changed_byte_anywhere_is_seen(pair, card, spot, flip):
     storage.load(pair)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(card=st.booleans(), keep=st.integers(0, 10**6), more=st.binary(max_size=2))
 def test_a_file_cut_short_or_run_on_is_seen(pair, card, keep, more):
     file = pair if card else weights_of(pair)
