@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import LocalCluster
 
 from tests.repo import ROOT
 
@@ -26,20 +25,19 @@ def test_readme_trains_a_network():
     run(program)
 
 
-def test_readme_sends_a_sweep_to_a_cluster(tmp_path):
+def test_readme_sends_a_sweep_to_a_cluster(tmp_path, cluster):
     _, program = blocks("README.md")
     (tmp_path / "sweep.yaml").write_text(
         "model: {n_units: 20, k: 2}\ntraining: {epochs: 1}\nsweep: {seed: [0, 1]}\n"
     )
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        for shown, here in {
-            "scheduler:8786": cluster.scheduler_address,
-            "experiments/k_sweep.yaml": tmp_path / "sweep.yaml",
-            "/shared/k_sweep": tmp_path / "out",
-        }.items():
-            assert program.count(shown) == 1
-            program = program.replace(shown, str(here))
-        run(program)
+    for shown, here in {
+        "scheduler:8786": cluster.scheduler_address,
+        "experiments/k_sweep.yaml": tmp_path / "sweep.yaml",
+        "/shared/k_sweep": tmp_path / "out",
+    }.items():
+        assert program.count(shown) == 1
+        program = program.replace(shown, str(here))
+    run(program)
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert table["seed"].tolist() == [0, 1] and table["error"].isna().all()
 

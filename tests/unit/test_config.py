@@ -147,7 +147,7 @@ def experiments(draw):
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(experiment=experiments())
 def test_what_is_dumped_is_loaded(tmp_path_factory, experiment):
     folder = tmp_path_factory.mktemp("dump")

@@ -82,6 +82,7 @@ def test_without_labels_there_is_no_probe(codes):
 
 def test_the_table_holds_networks_and_rivals(ran, tmp_path, monkeypatch):
     table = tmp_path / "probe.csv"
+    monkeypatch.setattr("ksae_lab.probe.STRENGTHS", (0.001, 0.01))  # the quick ones
     monkeypatch.setattr(sys, "argv", ["probe", *map(str, (*ran, table))])
     tool.main()
     rows = pd.read_csv(table, comment="#").set_index(["variant", "seed"])

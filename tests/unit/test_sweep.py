@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from ksae_lab import sweep
 from ksae_lab.data import load_dataset
@@ -328,7 +328,7 @@ def test_a_killed_worker_is_said_and_loses_nothing(uninterrupted, start, tmp_pat
     same(sweep.run(uninterrupted.plan, out), uninterrupted.table)
 
 
-def test_on_dask_a_worker_may_die(uninterrupted, tmp_path):
+def test_on_dask_a_worker_may_die(uninterrupted, tmp_path, cluster):
     out, killed = tmp_path / "out", []
 
     def kill_one(workers):
@@ -337,10 +337,7 @@ def test_on_dask_a_worker_may_die(uninterrupted, tmp_path):
         killed.append(workers[0])
         os.kill(workers[0], signal.SIGKILL)
 
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
+    with Client(cluster) as client:
         killer = threading.Thread(target=kill_one, args=[list(client.run(os.getpid).values())])
         killer.start()
         with joblib.parallel_config(backend="dask"):

@@ -21,7 +21,7 @@ def run(tmp_path):
             if len(done) == stop_after:
                 raise KeyboardInterrupt
             done.append((k, seed))
-            return {"test": k + seed / 10}
+            return {"test": k + seed / 10, "model": "third", "third": k / 3}
 
         table = tmp_path / "table.csv"
         with contextlib.suppress(KeyboardInterrupt):
@@ -52,6 +52,11 @@ def test_a_row_with_other_settings_is_measured_again(run):
     table, done = run([*JOBS[:2], ("four", 5, 3), ("four", 5, 5)])
     assert done == [(5, 3), (5, 5)]
     assert table["test"].tolist() == [2.3, 2.5, 5.3, 5.5]
+
+
+def test_numbers_have_six_digits_and_words_stay(run, tmp_path):
+    run(JOBS[:1])
+    assert (tmp_path / "table.csv").read_text().endswith(",2.3,third,0.666667\n")
 
 
 def test_the_lines_above_say_what_made_it(run, tmp_path):
