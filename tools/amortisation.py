@@ -102,7 +102,7 @@ def measure(card: Path, dataset: Dataset) -> dict:
     row["negative"] = (found["omp"] < 0).sum() / (found["omp"] != 0).sum()
     row |= seconds(model, dataset.x_test[:1000], two)
     row["seconds"] = round(time.process_time() - started, 1)
-    return {name: float(f"{value:.6g}") for name, value in row.items()}
+    return row
 
 
 def seconds(model: KSparseAutoencoder, x: np.ndarray, two: TwoStepEncoder) -> dict[str, float]:

@@ -38,7 +38,7 @@ def measure(dataset: Dataset, alpha: float, seed: int, ks: tuple[int, ...] = KS)
             code = orthogonal_mp_gram(atoms @ atoms.T, drive, n_nonzero_coefs=k).T
             row[f"{part}_{k}"] = mse(mean + code @ atoms, images)
     row["seconds"] = round(time.process_time() - started, 1)
-    return {name: float(f"{value:.6g}") for name, value in row.items()}
+    return row
 
 
 def main() -> None:

@@ -72,14 +72,13 @@ def train_and_measure(dataset: Dataset, gradient: str, repaired: str, seed: int)
         gradients = GRADIENTS[gradient](model, x[order[i]][None])
         for name, w in model.parameters.items():
             w -= RATE * gradients[name]
-    row = {
+    return {
         "test": model.error(dataset.x_test),
         "active": active_units(model.encode(dataset.x_test)).mean(),
         "dead": dead_units(model.encode(x)),
         "length": np.linalg.norm(model.W, axis=1).mean(),
         "seconds": round(time.process_time() - started, 1),
     }
-    return {name: float(f"{value:.6g}") for name, value in row.items()}
 
 
 def main() -> None:

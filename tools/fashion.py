@@ -46,7 +46,7 @@ def network(card: Path, dataset: Dataset) -> dict:
             "omp": orthogonal_mp_gram(W @ W.T, W @ centred.T, n_nonzero_coefs=model.k).T,
         }
         row |= {part + name: mse(code @ W, centred) for name, code in found.items()}
-    return rounded(row)
+    return row
 
 
 def axes(k: int, own: bool, dataset: Dataset) -> dict:
@@ -57,12 +57,7 @@ def axes(k: int, own: bool, dataset: Dataset) -> dict:
         scores = pca.transform(x)
         kept = top_k_mask(scores, k, by="magnitude") if own else np.arange(AXES) < k
         row[f"{part}one_pass"] = mse(pca.inverse_transform(np.where(kept, scores, 0)), x)
-    return rounded(row)
-
-
-def rounded(row: dict) -> dict:
-    """Six digits of every number."""
-    return {name: float(f"{value:.6g}") for name, value in row.items()}
+    return row
 
 
 def main() -> None:

@@ -154,9 +154,13 @@ def measure(model, use: Use, x_train: np.ndarray, x: np.ndarray) -> dict:
         model.calibrate(x_train)
     z = np.asarray(model.encode(x))
     price = use.training.setting if use.training.kind == "JumpReLU" else None
-    row = {"model": use.variant, "k": use.k, "price": price}
-    row["test"] = float(f"{mse(np.asarray(model.decode(z)), x):.6g}")
-    return row | {"active": float(f"{active_units(z).mean():.6g}")}
+    return {
+        "model": use.variant,
+        "k": use.k,
+        "price": price,
+        "test": mse(np.asarray(model.decode(z)), x),
+        "active": active_units(z).mean(),
+    }
 
 
 def main() -> None:

@@ -73,8 +73,7 @@ def measure(encode: Encode, dataset: Dataset) -> dict:
     """One row: how many numbers of a code are not zero, the C that was chosen, and two errors."""
     z_train, z_val, z_test = map(encode, (dataset.x_train, dataset.x_val, dataset.x_test))
     found = best_probe((z_train, dataset.y_train), (z_val, dataset.y_val), (z_test, dataset.y_test))
-    row = {"active": np.count_nonzero(z_test) / len(z_test)} | found._asdict()
-    return {name: float(f"{value:.6g}") for name, value in row.items()}
+    return {"active": np.count_nonzero(z_test) / len(z_test)} | found._asdict()
 
 
 def of_network(network: Stored, alpha: int, dataset: Dataset) -> dict:

@@ -134,12 +134,8 @@ def main() -> None:
     given = parser.parse_args()
     dataset = load_dataset("mnist5k")
     rows = [*k_sparse(given.plan, given.out, dataset), *pca(dataset), *jpeg(dataset.x_test)]
-    rounded = [
-        {key: float(f"{of:.6g}") if isinstance(of, float) else of for key, of in row.items()}
-        for row in rows
-    ]
     command = f"-m tools.rate_distortion {given.plan} {given.out} {given.table}"
-    write(given.table, provenance(command), rounded)
+    write(given.table, provenance(command), rows)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def train_and_measure(experiment: Experiment, dataset: Dataset, alphas: list[flo
         labelled = model.encode(dataset.x_train), dataset.y_train
         unseen = model.encode(dataset.x_test), dataset.y_test
         row[f"probe_alpha_{alpha:g}"] = probe.error(probe.fitted(labelled, C=0.1), unseen)
-    return {name: float(f"{value:.6g}") for name, value in row.items()}
+    return row
 
 
 def agreement_with_overlaps(model: SparseDream) -> float:

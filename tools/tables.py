@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,11 @@ def fill(table: Path, stamp: str, jobs: list[Job]) -> None:
         done = pd.read_csv(table, comment="#", dtype={"settings": str}).to_dict("records")
     kept = {(row["variant"], row["seed"]): row for row in done}
     rows = []
-    for number, job in enumerate(jobs, start=1):
+    for number, job in enumerate(tqdm(jobs, unit="row"), start=1):
         row = kept.get((job.variant, job.seed))
         if row is None or row["settings"] != job.settings[:16]:
             row = {"variant": job.variant, "seed": job.seed, "settings": job.settings[:16]}
             row |= job.measure()
-            print(row, flush=True)
         rows.append(row)
         later = [(job.variant, job.seed) for job in jobs[number:]]
         write(table, stamp, rows + [kept[key] for key in later if key in kept])
@@ -44,7 +44,8 @@ def provenance(command: str) -> str:
 
 
 def write(table: Path, stamp: str, rows: list[dict]) -> None:
-    """Replace the table whole, so that an interruption leaves the earlier one."""
+    """Replace the table whole, so that an interruption leaves the earlier one; six digits each."""
     new = table.with_suffix(".new")
-    new.write_text(stamp + pd.DataFrame(rows).to_csv(index=False), encoding="utf-8")
+    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g")
+    new.write_text(stamp + text, encoding="utf-8")
     new.replace(table)

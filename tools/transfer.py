@@ -147,7 +147,7 @@ def measure(make: Callable[[], Source], targets: dict[str, Target], k: int) -> d
         row["spread"] = np.mean(1 / np.sum(W**4, axis=1))  # n equal pixels give n
         row["atoms_frame"] = near_border(W)
     row["seconds"] = round(time.process_time() - started, 1)
-    return {name: float(f"{value:.6g}") for name, value in row.items()}
+    return row
 
 
 def near_border(images: np.ndarray) -> float:

@@ -11,7 +11,6 @@ A row is written as soon as it is measured; started again, the command does what
 import argparse
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -269,12 +268,6 @@ TABLES = {
 }
 
 
-def rounded(job: Job) -> Job:
-    """The job with six digits for each number of its row."""
-    row = job.measure
-    return replace(job, measure=lambda: {name: float(f"{v:.6g}") for name, v in row().items()})
-
-
 def main() -> None:
     """Read the command line, and measure what the table lacks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -286,7 +279,7 @@ def main() -> None:
     dataset, networks = stored(asked.plan, asked.folder)
     rows = TABLES[asked.use](networks, dataset)
     command = f"-m tools.uses {asked.use} {asked.plan} {asked.folder} {asked.table}"
-    fill(asked.table, provenance(command), list(map(rounded, rows)))
+    fill(asked.table, provenance(command), list(rows))
 
 
 if __name__ == "__main__":

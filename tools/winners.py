@@ -120,8 +120,7 @@ def train_and_measure(
     seconds = round(time.process_time() - started, 1)
     row = {"validation": np.exp(np.mean(np.log(list(errors(net, x, dataset.x_val).values()))))}
     row |= errors(net, x, dataset.x_test) | habits(net, x, VARIANTS[variant][2])
-    row |= {"seconds": seconds}
-    return {name: float(f"{value:.6g}") for name, value in row.items()}
+    return row | {"seconds": seconds}
 
 
 def settings(variant: str, rate: float) -> str:
