@@ -6,6 +6,7 @@ import shlex
 import sys
 
 PROGRAM = "python -m ksae_lab"
+ALL_CORES = -1  # as joblib says it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(arguments.stopped(arguments), file=sys.stderr)
         return 130
-    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError, ImportError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--jobs",
         type=int,
-        default=-1,
+        default=ALL_CORES,
         metavar="N",
         help="runs at a time; one for each core if left",
     )
@@ -87,6 +88,8 @@ def _sweep(arguments: argparse.Namespace) -> None:
     from ksae_lab import sweep
 
     plan = sweep.load(arguments.experiment)
+    if arguments.table:  # whatever is wrong with it shows before the work
+        sweep.write(sweep.table(plan, arguments.out), arguments.table)
     with joblib.parallel_config("loky", n_jobs=arguments.jobs):
         found = sweep.run(plan, arguments.out)
     if arguments.table:
@@ -101,8 +104,12 @@ def _sweep(arguments: argparse.Namespace) -> None:
 
 
 def _how_to_go_on(arguments: argparse.Namespace) -> str:
-    again = shlex.join(["sweep", arguments.experiment, "--out", arguments.out])
-    return f"Stopped; to go on with what is missing: {PROGRAM} {again}"
+    again = ["sweep", arguments.experiment, "--out", arguments.out]
+    if arguments.jobs != ALL_CORES:
+        again += ["--jobs", str(arguments.jobs)]
+    if arguments.table:
+        again += ["--table", arguments.table]
+    return f"Stopped; to go on with what is missing: {PROGRAM} {shlex.join(again)}"
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

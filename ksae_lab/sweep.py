@@ -175,7 +175,13 @@ def write(found: "pd.DataFrame", path: str | Path) -> None:
     if path.suffix == ".csv":
         storage.put(path, found.to_csv(index=False).encode())
     elif path.suffix == ".parquet":
-        storage.put(path, found.to_parquet(index=False))
+        try:
+            table = found.to_parquet(index=False)
+        except ImportError:
+            raise ImportError(
+                f"{path} needs pyarrow; install ksae-lab[parquet], or choose .csv."
+            ) from None
+        storage.put(path, table)
     else:
         raise ValueError(f"{path} ends neither in .csv nor in .parquet; choose one of them.")
 

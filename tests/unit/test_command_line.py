@@ -6,9 +6,10 @@ import sys
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from ksae_lab import experiment, storage, training
+from ksae_lab import experiment, storage, sweep, training
 from ksae_lab.__main__ import main
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.layers import Dense
@@ -39,6 +40,11 @@ def folder(tmp_path_factory):
     (folder / "wild.yaml").write_text(
         SETTINGS.format(images=images) + "optimizer: {name: sgd, learning_rate: 1000}\n"
     )
+    for name, axis in {
+        "two.yaml": "seed: [0, 1]",
+        "half.yaml": "optimizer.name: [sgd], optimizer.learning_rate: [0.01, 1000.0]",
+    }.items():
+        (folder / name).write_text(SETTINGS.format(images=images) + f"sweep: {{{axis}}}\n")
     (folder / "nowhere.yaml").write_text("data: nothing.npz")
     np.save(folder / "big.npy", np.zeros((20, 32, 32)))
     np.savez(folder / "nameless.npz", images=np.zeros((20, 784)))
@@ -50,6 +56,7 @@ def folder(tmp_path_factory):
 def run(folder, capsys, monkeypatch):
     """Run a command in that folder, without the bar; gives exit code, stdout and stderr."""
     monkeypatch.setattr(training, "trange", partial(training.trange, disable=True))
+    monkeypatch.setattr(sweep, "tqdm", partial(sweep.tqdm, disable=True))
 
     def run(*arguments):
         monkeypatch.chdir(folder)
@@ -102,6 +109,37 @@ def test_no_error_at_all_has_a_word_and_a_null(folder, run):
     assert json.loads(out)["psnr"] is None
 
 
+def test_sweep_says_how_many_are_finished_and_leaves_one_more_table(run, tmp_path):
+    out, table = tmp_path / "out", tmp_path / "two.parquet"
+    found = run("sweep", "two.yaml", "--out", out, "--jobs", 1, "--table", table)
+    assert found == (0, f"Finished: 2 of 2 runs; {out}/table.csv\n", "")
+    assert pd.read_parquet(table)["seed"].tolist() == [0, 1]
+
+
+def test_sweep_with_a_failed_run_tells_its_error(run, tmp_path):
+    code, out, err = run("sweep", "half.yaml", "--out", tmp_path, "--jobs", 1)
+    assert (code, out) == (2, f"Finished: 1 of 2 runs; {tmp_path}/table.csv\n")
+    assert err.startswith("1 failed, the first with FloatingPointError: The loss is")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ("two.xls", "two.xls ends neither in .csv nor in .parquet"),
+        ("own.npy/two.csv", "own.npy/two.csv cannot be written"),
+        ("two.parquet", "two.parquet needs pyarrow; install ksae-lab[parquet], or choose .csv."),
+    ],
+)
+def test_sweep_refuses_a_table_before_it_trains(run, tmp_path, monkeypatch, table, sentence):
+    for engine in ("pyarrow", "fastparquet"):
+        monkeypatch.setitem(sys.modules, engine, None)  # as if they were not installed
+    code, out, err = run("sweep", "two.yaml", "--out", tmp_path / "out", "--table", table)
+    assert (code, out) == (2, "")
+    assert sentence in err and err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.json"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -152,6 +190,11 @@ def test_wrong_arguments_show_the_usage(run, capsys, arguments):
             ["train", "own.yaml", "--out", "a b"],
             "Stopped; to go on from the last checkpoint: "
             "python -m ksae_lab train own.yaml --out 'a b' --resume\n",
+        ),
+        (
+            ["sweep", "two.yaml", "--out", "a b", "--jobs", "1", "--table", "a.csv"],
+            "Stopped; to go on with what is missing: "
+            "python -m ksae_lab sweep two.yaml --out 'a b' --jobs 1 --table a.csv\n",
         ),
         (["evaluate", "runs/one"], "Stopped.\n"),
     ],
