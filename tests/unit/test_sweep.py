@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 from distributed import Client
+from filelock import FileLock, Timeout
 
 from ksae_lab import sweep
 from ksae_lab.data import load_dataset
@@ -295,6 +296,21 @@ def test_killed_at_random_points_it_arrives_at_the_same_table(
     assert len(list(out.glob("runs/*"))) == len(uninterrupted.plan)
     for file, when in before.items():
         assert file.stat().st_mtime_ns == when, "what was finished was left alone"
+
+
+def test_a_run_is_locked_while_it_trains(plan, tmp_path, monkeypatch):
+    locked = []
+
+    def train(one, folder, **how):
+        with pytest.raises(Timeout):  # this is another process, such as an orphan
+            FileLock(folder / sweep.LOCK).acquire(timeout=0)
+        locked.append(folder)
+
+    monkeypatch.setattr(sweep, "train", train)
+    runs = plan("{seed: [0, 1]}")
+    sweep.run(runs, tmp_path)
+    assert locked == [run.folder(tmp_path) for run in runs]
+    FileLock(locked[0] / sweep.LOCK).acquire(timeout=0)  # and only so long
 
 
 def test_ctrl_c_says_how_to_go_on(uninterrupted, start, tmp_path):
