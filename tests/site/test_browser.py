@@ -101,6 +101,7 @@ RAW_MATHS = r"""() => {
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_sound(name, page, address):
+    page.complaints.clear()
     page.emulate_media(color_scheme="dark")
     page.goto(f"{address}{name}.html")
     wait_for_maths(page)
@@ -113,7 +114,7 @@ def test_page_is_sound(name, page, address):
     # A reader's machine may turn light at dawn while the page is open; then the page turns, too.
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
-        page.wait_for_selector(f"html[data-theme={scheme}]", timeout=5000)
+        page.wait_for_selector(f"html[data-theme={scheme}]")
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= page.viewport_size["width"], "the page scrolls sideways"
     assert not page.complaints, "\n".join(page.complaints)
