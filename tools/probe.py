@@ -28,6 +28,7 @@ from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.experiment import MODEL
 from ksae_lab.probe import STRENGTHS, best_probe
+from ksae_lab.settings import Experiment
 from tools.tables import Job, fill, provenance
 
 ALPHAS = (1, 2)
@@ -37,13 +38,30 @@ Encode = Callable[[np.ndarray], np.ndarray]  # images (batch, d) → codes (batc
 
 @dataclass(frozen=True)
 class Stored:
-    """A network of a sweep: k, n, the seed, the hash of its settings, and where it lies."""
+    """A network of a sweep: what it was trained by, and where it lies."""
 
-    k: int
-    n_units: int
-    seed: int
-    settings: str
+    experiment: Experiment
     path: Path
+
+    @property
+    def k(self) -> int:
+        """How many units may speak."""
+        return self.experiment.model.k
+
+    @property
+    def n_units(self) -> int:
+        """How many there are."""
+        return self.experiment.model.n_units
+
+    @property
+    def seed(self) -> int:
+        """The seed of its training."""
+        return self.experiment.seed
+
+    @property
+    def settings(self) -> str:
+        """The hash of all its settings."""
+        return self.experiment.hash
 
     def model(self) -> KSparseAutoencoder:
         """The network; FileNotFoundError if the sweep has not come to it."""
@@ -56,16 +74,15 @@ def stored(
     """The data of a sweep over k and seeds, and its networks of so many units by (k, seed)."""
     networks, data = {}, set()
     for run in sweep.load(plan):
-        settings, path = run.experiment, run.folder(folder) / MODEL
-        k, n, seed = settings.model.k, settings.model.n_units, settings.seed
-        if units not in (None, n):
+        network = Stored(run.experiment, run.folder(folder) / MODEL)
+        if units not in (None, network.n_units):
             continue
-        data.add(settings.data)
-        if (k, seed) in networks or len(data) > 1:
+        data.add(network.experiment.data)
+        if (network.k, network.seed) in networks or len(data) > 1:
             raise ValueError(
                 f"{plan} varies more than k and seed; leave the rest fixed, or choose `--units`."
             )
-        networks[k, seed] = Stored(k, n, seed, settings.hash, path)
+        networks[network.k, network.seed] = network
     return load_dataset(data.pop()), networks
 
 

@@ -1,0 +1,48 @@
+"""What pruning and quantising do to a network, and to PCA in the form of one."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from ksae_lab.autoencoder import KSparseAutoencoder
+from ksae_lab.compress import prune, quantise
+from ksae_lab.data import Dataset
+from tools.probe import measure
+from tools.tables import Job
+from tools.uses import Networks, by_seed, settings
+
+KS = (10, 50)
+SHARES = (0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+BITS = (8, 6, 5, 4, 3, 2)
+
+
+def pca_as_network(x: np.ndarray, k: int) -> KSparseAutoencoder:
+    """PCA of x (samples, d) as a network whose k units, all linear, always speak."""
+    pca = PCA(k, svd_solver="full").fit(x)
+    rng = np.random.default_rng(0)
+    model = KSparseAutoencoder(x.shape[1], k, k, "linear", rng=rng)
+    model.b_dec[:], model.W_dec[:], model.W_enc[:] = pca.mean_, pca.components_, pca.components_.T
+    return model
+
+
+def compressed(load, change, dataset: Dataset) -> dict:
+    """One row: the error on test digits, and what a probe reads, of a network that was changed."""
+    model = change(load())
+    return {"mse": model.error(dataset.x_test)} | measure(model.encode, dataset)
+
+
+def rows(networks: Networks, dataset: Dataset) -> Iterator[Job]:
+    """Every k and seed, and PCA(k), pruned and quantised."""
+    changes = {f"pruned {share:.0%}": partial(prune, share=share) for share in SHARES}
+    changes |= {f"{bits} bits": partial(quantise, bits=bits) for bits in BITS}
+    for how, change in changes.items():
+        for k in KS:
+            for seed in by_seed(networks):
+                one = networks[k, seed]
+                job = partial(compressed, one.model, change, dataset)
+                yield Job(f"k-sparse, k={k}, {how}", seed, settings(how, one.settings), job)
+            load = partial(pca_as_network, dataset.x_train, k)
+            job = partial(compressed, load, change, dataset)
+            yield Job(f"PCA, k={k}, {how}", 0, settings(how, k), job)
