@@ -5,8 +5,8 @@
 
 Every network of the sweep with fewer active units than all keeps its dictionary; what changes is
 who finds the code. The learned second step has settings of its own, which stand below; its noise is
-what validation digits preferred (see `choose`). The control is the one layer that there was, free
-to take away and trained further in the same way.
+what validation digits preferred (see `choose`). The controls are the one layer that there was,
+trained further in the same way: once as it was, once free to take away.
 """
 
 import argparse
@@ -35,6 +35,8 @@ STEPS = 3
 EPOCHS, BATCH, RATE, NOISE = 60, 128, 0.001, 0.1
 TRAINING_IMAGES = 1000  # as many as there are for test
 
+Encoder = KSparseAutoencoder | TwoStepEncoder
+
 
 def second_look(
     model: KSparseAutoencoder, x: np.ndarray, noise: float = NOISE, epochs: int = EPOCHS
@@ -45,10 +47,16 @@ def second_look(
     return two
 
 
-def same_look(model: KSparseAutoencoder, x: np.ndarray, epochs: int = EPOCHS) -> KSparseAutoencoder:
-    """The encoder of `model` alone, trained further, with codes that may be negative."""
+def longer(
+    model: KSparseAutoencoder, x: np.ndarray, signed: bool, epochs: int = EPOCHS
+) -> KSparseAutoencoder:
+    """The encoder of `model` alone, trained further on x (samples, d).
+
+    `signed` takes its relu away and lets it choose by magnitude: codes may then be negative.
+    """
     one = copy.deepcopy(model)
-    one.phi, one.by = activations.get("linear"), "magnitude"
+    if signed:
+        one.phi, one.by = activations.get("linear"), "magnitude"
     train(one, x, NOISE, epochs, Freeze(one, "W_dec", "b_dec"))
     return one
 
@@ -63,18 +71,20 @@ def train(model: Model, x: np.ndarray, noise: float, epochs: int, *callbacks: Ca
 
 
 def codes(
-    model: KSparseAutoencoder, x: np.ndarray, two: TwoStepEncoder, one: KSparseAutoencoder
+    model: KSparseAutoencoder, x: np.ndarray, learned: dict[str, Encoder]
 ) -> dict[str, np.ndarray]:
-    """Codes (batch, n) of x (batch, d), by the name of who finds them."""
+    """Codes (batch, n) of x (batch, d), by the name of who finds them.
+
+    `learned` are other encoders for the dictionary of `model`, among them "learned_step".
+    """
     W, centred = model.W_dec.astype(float), x.astype(float) - model.b_dec
     z = model.encode(x)
     found = {
         "one_pass": z,
         "refit": refit(centred, W, z != 0),
-        "one_pass_trained": one.encode(x),
         "second_step": TwoStepEncoder(model).encode(x),
-        "learned_step": two.encode(x),
     }
+    found |= {name: encoder.encode(x) for name, encoder in learned.items()}
     found["learned_refit"] = refit(centred, W, found["learned_step"] != 0)
     for step, code in enumerate(islice(pursuit(centred, W, model.k, z), STEPS), start=1):
         found[f"pursuit_{step}"] = code
@@ -90,17 +100,21 @@ def measure(card: Path, dataset: Dataset) -> dict:
     """
     started = time.process_time()
     model = storage.load(card)
-    two, one = second_look(model, dataset.x_train), same_look(model, dataset.x_train)
+    learned = {
+        "learned_step": second_look(model, dataset.x_train),
+        "longer": longer(model, dataset.x_train, signed=False),
+        "longer_signed": longer(model, dataset.x_train, signed=True),
+    }
     row = {}
     parts = {"": dataset.x_test, "training_": dataset.x_train[:TRAINING_IMAGES]}
     for part, x in parts.items():
-        found = codes(model, x, two, one)
+        found = codes(model, x, learned)
         for name, code in found.items():
             row[part + name] = mse(code @ model.W_dec + model.b_dec, x)
-    found = codes(model, dataset.x_test, two, one)
+    found = codes(model, dataset.x_test, learned)
     row["kept"] = (found["omp"][found["one_pass"] != 0] != 0).mean()
     row["negative"] = (found["omp"] < 0).sum() / (found["omp"] != 0).sum()
-    row |= seconds(model, dataset.x_test[:1000], two)
+    row |= seconds(model, dataset.x_test[:1000], learned["learned_step"])
     row["seconds"] = round(time.process_time() - started, 1)
     return row
 
@@ -151,7 +165,7 @@ def main() -> None:
         if run.experiment.model.k < run.experiment.model.n_units
     ]
     dataset = load_dataset(plan[0].experiment.data)
-    own = f"with a control {STEPS} {EPOCHS} {BATCH} {RATE} {NOISE} {TRAINING_IMAGES}"
+    own = f"with two controls {STEPS} {EPOCHS} {BATCH} {RATE} {NOISE} {TRAINING_IMAGES}"
     jobs = [
         Job(
             f"k={run.experiment.model.k}",
