@@ -16,11 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.experiment import build
 from ksae_lab.losses import mse
 from ksae_lab.metrics import active_units
 from ksae_lab.schedules import linear
-from ksae_lab.settings import Experiment
 from tools.tables import Job, fill, provenance
 
 KS = (2, 5, 10, 20, 30, 50)
@@ -68,12 +66,12 @@ def uses() -> list[Use]:
     """All rows of one seed; those of the same model stand together."""
     rows = []
     for k in KS:
-        alone = Training("k-sparse", (k, N_UNITS))
+        alone = Training("one k", (k, N_UNITS))
         rows.append(Use("alone", alone, k))
         if k == 10:
             rows += [Use("trained at 10", alone, other) for other in KS]
         if 2 * k < N_UNITS:
-            rows.append(Use("alone, 2k units", Training("k-sparse", (k, 2 * k)), k))
+            rows.append(Use("alone, 2k units", Training("one k", (k, 2 * k)), k))
     rows += [Use("multi-k, short", Training("multi-k", epochs=SHORT), k) for k in KS]
     rows += [Use("multi-k, 10 and 40", Training("10 and 40"), k) for k in KS]
     rows += [Use("multi-k", Training("multi-k"), k) for k in (*KS, *BETWEEN)]
@@ -87,30 +85,20 @@ def uses() -> list[Use]:
 
 
 def train(training: Training, dataset: Dataset, seed: int):
-    """The trained model: of NumPy if it is one network for one k, else of Keras."""
-    if training.kind == "k-sparse":
-        k, n_units = training.setting
-        settings = {
-            "seed": seed,
-            "model": {"k": k, "n_units": n_units},
-            "optimizer": {"learning_rate": RATE},
-            "training": {"epochs": training.epochs, "batch_size": BATCH, "noise": NOISE},
-        }
-        run = build(Experiment.model_validate(settings), dataset)
-        run.go()
-        return run.model
-    return _train_in_keras(training, dataset.x_train, seed)
-
-
-def _train_in_keras(training: Training, x: np.ndarray, seed: int):
+    """The trained model, of Keras whatever its kind: so the recipe is the same to the last step."""
     from ksae_lab.keras.many_k import BatchTopK, JumpReLU, ManyK  # and so quietly, before Keras
+    from ksae_lab.keras.models import KSparseAutoencoder
 
     import keras  # isort: skip
 
     how = {"noise": NOISE}
+    x = dataset.x_train
     d, n = x.shape[1], N_UNITS
     keras.utils.set_random_seed(seed)
     match training.kind:
+        case "one k":
+            k, n_units = training.setting
+            model = KSparseAutoencoder(d, n_units, k, **how)
         case "10 and 40":
             model = ManyK(d, n, 10, also=[(40, n, 1 / 8)], **how)
         case "multi-k":

@@ -28,7 +28,7 @@ def rows(digits, kind, uses):
 
 def test_a_network_for_one_k_is_used_with_others(digits):
     uses = [("alone", 20), ("trained at 10", 2)]
-    model, x, (own, other) = rows(digits, ("k-sparse", (20, 100)), uses)
+    model, x, (own, other) = rows(digits, ("one k", (20, 100)), uses)
     for row, k in ((own, 20), (other, 2)):
         h = (x - model.b_dec) @ model.W_enc + model.b_enc
         z = np.where(np.argsort(np.argsort(-h)) < k, np.maximum(h, 0), 0)
