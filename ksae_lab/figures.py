@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 
+from ksae_lab.statistics import interval_half_width
 from ksae_lab.training import History
 
 WIDTH = 4.0  # inches: 384 pixels on a page, a little more than a phone's column
@@ -238,18 +239,6 @@ def error_against_k(
     ax.set_ylim(bottom=0)
     name_lines(fig)
     return fig
-
-
-def interval_half_width(samples: np.ndarray) -> float:
-    """Half the 95 % t-interval of the mean of `samples` (seeds,): a scalar; two seeds or more.
-
-    Source: Student (1908).
-    Lab 1.
-    """
-    from scipy.stats import t
-
-    standard_error = samples.std(ddof=1) / np.sqrt(len(samples))
-    return float(t.ppf(0.975, len(samples) - 1) * standard_error)
 
 
 def name_lines(fig: Figure) -> None:

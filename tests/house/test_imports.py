@@ -24,6 +24,7 @@ FLOORS = [
         "data",
         "code_length",
         "probe",
+        "statistics",
     },
     {
         "losses",

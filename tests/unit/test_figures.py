@@ -6,7 +6,7 @@ import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from scipy.stats import t, ttest_1samp
+from scipy.stats import t
 
 from ksae_lab import figures
 from ksae_lab.training import History
@@ -69,13 +69,6 @@ def test_error_against_k_draws_means_and_intervals():
     bar = np.asarray(k_sparse.lines[2][0].get_segments()[0], float)
     half = t.ppf(0.975, 2) * 0.01 / np.sqrt(3)
     np.testing.assert_allclose(bar[:, 1], [0.06 - half, 0.06 + half])
-
-
-def test_interval_is_students():
-    samples = np.random.default_rng(0).normal(size=5)
-    interval = ttest_1samp(samples, 0).confidence_interval(0.95)
-    expected = (interval.high - interval.low) / 2
-    assert figures.interval_half_width(samples) == pytest.approx(expected)
 
 
 def test_background_is_transparent_and_every_figure_equally_wide():
