@@ -158,7 +158,7 @@ def plan_rows(
     rivals = Rivals(dataset)
     yield Job("raw pixels", 0, settings(dataset.name), rivals.pixels)
     ks = {k for k, _ in networks} | {network.n_units for network in networks.values()}
-    for k in sorted(ks):
+    for k in sorted(k for k in ks if k <= dataset.x_train.shape[1]):  # there are no more
         yield Job(f"PCA, k={k}", 0, settings(dataset.name, k), partial(rivals.pca, k))
     by_seed = sorted(networks.values(), key=lambda network: network.seed)
     for network in by_seed if dictionary else []:

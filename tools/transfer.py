@@ -257,11 +257,6 @@ def main() -> None:
         many, x_train=many.x_train[:FEW], x_val=many.x_val[:FEW_VALIDATION]
     )
     rows = plan(asked.digits_plan, asked.clothes_plan)
-    shown = {
-        of: source(key := (f"network of {of}", SHOWN_K, 0), rows[key], folders, data)
-        for of in folders
-    }
-    np.savez_compressed(asked.table.with_suffix(".npz"), **pictures(shown, targets))
     jobs = [
         Job(
             f"{key[0]}, k={key[1]}",
@@ -276,6 +271,11 @@ def main() -> None:
         provenance("-m tools.transfer " + " ".join(map(str, vars(asked).values()))),
         jobs,
     )
+    shown = {
+        of: source(key := (f"network of {of}", SHOWN_K, 0), rows[key], folders, data)
+        for of in folders
+    }
+    np.savez_compressed(asked.table.with_suffix(".npz"), **pictures(shown, targets))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ksae_lab.data import load_dataset
-from tests.repo import ROOT
 from tools import many_k
 from tools.many_k import Training, Use
 
@@ -67,15 +65,6 @@ def test_who_pays_more_speaks_less(digits):
         found.append(row)
         assert row["price"] == price and row["k"] is None
     assert found[0]["active"] < found[1]["active"]
-
-
-def test_the_table_is_the_one_that_the_tool_asks_for():
-    table = pd.read_csv(ROOT / "notebooks" / "results" / "chapter_16.csv", comment="#")
-    expected = {
-        (use.name, seed): use.settings[:16] for use in many_k.uses() for seed in many_k.SEEDS
-    }
-    found = {(row.variant, row.seed): row.settings for row in table.itertuples()}
-    assert found == expected and len(table) == len(expected)
 
 
 def test_rows_and_their_settings_are_told_apart(monkeypatch):

@@ -14,7 +14,6 @@ from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.data import load_dataset
 from ksae_lab.experiment import build
 from ksae_lab.topk import top_k_mask
-from tests.repo import ROOT
 from tools import transfer
 
 K = 3
@@ -243,21 +242,6 @@ def test_the_pictures_are_what_the_networks_draw(made):
         np.testing.assert_allclose(shown[f"{on}_omp"], expected, atol=0.51)
         W = models[on].W_dec[:16]
         np.testing.assert_allclose(shown[f"{on}_atoms"] * np.abs(W).max() / 127, W, atol=1e-2)
-
-
-def test_the_table_is_the_one_that_the_tool_asks_for():
-    table = pd.read_csv(
-        ROOT / "notebooks" / "results" / "lab_10.csv", comment="#", dtype={"settings": str}
-    )
-    experiments = ROOT / "experiments"
-    plan = transfer.plan(experiments / "k_sweep.yaml", experiments / "fashion.yaml")
-    expected = {
-        (f"{key[0]}, k={key[1]}", key[2]): transfer.settings(key, experiment)[:16]
-        for key, experiment in plan.items()
-    }
-    assert dict(zip(zip(table.variant, table.seed, strict=True), table.settings, strict=True)) == (
-        expected
-    )
 
 
 @pytest.mark.parametrize(
