@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ksae_lab import activations, training
+from ksae_lab import activations
 from ksae_lab._rows import unit_rows
+from ksae_lab.coder import Coder
 from ksae_lab.layers import Stage
 from ksae_lab.losses import Pass, Term, mse, mse_gradient
 from ksae_lab.topk import By, top_k_mask
@@ -14,7 +15,7 @@ from ksae_lab.topk import By, top_k_mask
 Selection = Callable[[np.ndarray, int], tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]
 
 
-class KSparseAutoencoder:
+class KSparseAutoencoder(Coder):
     """x̂ = z W_dec + b_dec with z = φ(h) ⊙ mask and h = (x − b_dec) W_enc + b_enc.
 
     x and x̂ have shape (batch, d), h, z and mask (batch, n), W_enc (d, n), W_dec (n, d),
@@ -126,13 +127,6 @@ class KSparseAutoencoder:
         """
         return z @ self.W_dec + self.b_dec
 
-    def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """x̂ (batch, d) for x (batch, d): one pass of the encoder, one of the decoder.
-
-        Chapter 5.
-        """
-        return self.decode(self.encode(x))
-
     def choices(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """The mask (batch, n) that x (batch, d) leads to, alone in a list, as `gradcheck` asks.
 
@@ -141,24 +135,6 @@ class KSparseAutoencoder:
         Chapter 5.
         """
         return [top_k_mask(self.pre_activations(x), self.k, by=self.by)]
-
-    def error(self, x: np.ndarray, target: np.ndarray | None = None) -> float:
-        """The mean squared error of the reconstruction of x (batch, d), without terms: a scalar.
-
-        It is compared with `target` (batch, d), if there is one, else with x itself.
-
-        Chapter 5.
-        """
-        return mse(self.reconstruct(x), x if target is None else target)
-
-    def loss(self, x: np.ndarray, target: np.ndarray | None = None) -> float:
-        """What training lowers: the mean squared error plus all terms, a scalar.
-
-        x and target have shape (batch, d); without a target, x is its own.
-
-        Chapter 5.
-        """
-        return self.loss_and_gradients(x, target)[0]
 
     def loss_and_gradients(
         self, x: np.ndarray, target: np.ndarray | None = None
@@ -212,10 +188,3 @@ class KSparseAutoencoder:
         """
         if self.unit_norm:
             self.W_dec[:] = unit_rows(self.W_dec)
-
-    def fit(self, x: np.ndarray, **how) -> training.History:
-        """Train on x (samples, d); `ksae_lab.training.fit` says what else to give.
-
-        Chapter 5.
-        """
-        return training.fit(self, (x,), **how)

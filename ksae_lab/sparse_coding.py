@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ksae_lab import training
 from ksae_lab._rows import unit_rows
+from ksae_lab.coder import Coder
 from ksae_lab.inference import after, fista, objective
-from ksae_lab.losses import Pass, mse
+from ksae_lab.losses import Pass
 
 
-class SparseCoding:
+class SparseCoding(Coder):
     """A dictionary learnt by two loops, one in the other: x̂ = a W, with a the answer of `fista`.
 
     x and x̂ have shape (batch, d), a (batch, n), W (n, d): `n_pixels` is d, `n_units` n.
@@ -74,27 +74,6 @@ class SparseCoding:
         """
         return a @ self.W
 
-    def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """x̂ (batch, d) for x (batch, d).
-
-        Chapter 12.
-        """
-        return self.decode(self.encode(x))
-
-    def error(self, x: np.ndarray) -> float:
-        """The mean squared error of the reconstruction of x (batch, d), without prices: a scalar.
-
-        Chapter 12.
-        """
-        return mse(self.reconstruct(x), x)
-
-    def loss(self, x: np.ndarray) -> float:
-        """The mean `objective` of x (batch, d) at the codes that were found: a scalar.
-
-        Chapter 12.
-        """
-        return self.loss_and_gradients(x)[0]
-
     def loss_and_gradients(self, x: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
         """The loss of x (batch, d), a scalar, and its gradient for W, of shape (n, d).
 
@@ -117,10 +96,3 @@ class SparseCoding:
         Chapter 12.
         """
         self.W[:] = unit_rows(self.W)
-
-    def fit(self, x: np.ndarray, **how) -> training.History:
-        """Train on x (samples, d); `ksae_lab.training.fit` says what else to give.
-
-        Chapter 12.
-        """
-        return training.fit(self, (x,), **how)

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from ksae_lab import penalties, training
+from ksae_lab import penalties
 from ksae_lab._rows import unit_rows
-from ksae_lab.losses import Pass, mse
+from ksae_lab.coder import Coder
+from ksae_lab.losses import Pass
 
 INITS = ("as_found", "repaired")
 
 
-class SparseDream:
+class SparseDream(Coder):
     """x̂ = a W with a = relu(h Sᵀ + b) and h = relu(x Wᵀ): one matrix reads and draws.
 
     x and x̂ have shape (batch, d), h and a (batch, n), W (n, d), S (n, n), b (n,):
@@ -108,13 +109,6 @@ class SparseDream:
         """
         return a @ self.W
 
-    def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """x̂ (batch, d) for x (batch, d).
-
-        Chapter 9.
-        """
-        return self.decode(self.encode(x))
-
     def choices(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """Who passes each relu for x (batch, d): h > 0 and a > 0, both (batch, n), for `gradcheck`.
 
@@ -124,22 +118,6 @@ class SparseDream:
         """
         h, _, a = self.activities(x)
         return [h > 0, a > 0]
-
-    def error(self, x: np.ndarray, target: np.ndarray | None = None) -> float:
-        """The mean squared error of the reconstruction of x (batch, d), without prices: a scalar.
-
-        It is compared with `target` (batch, d), if there is one, else with x itself.
-
-        Chapter 9.
-        """
-        return mse(self.reconstruct(x), x if target is None else target)
-
-    def loss(self, x: np.ndarray, target: np.ndarray | None = None) -> float:
-        """What training lowers, for x (batch, d): a scalar. Without a target, x is its own.
-
-        Chapter 9.
-        """
-        return self.loss_and_gradients(x, target)[0]
 
     def loss_and_gradients(
         self, x: np.ndarray, target: np.ndarray | None = None
@@ -173,10 +151,3 @@ class SparseDream:
             "b": du.sum(axis=0),
         }
         return float(loss), gradients
-
-    def fit(self, x: np.ndarray, **how) -> training.History:
-        """Train on x (samples, d); `ksae_lab.training.fit` says what else to give.
-
-        Chapter 11.
-        """
-        return training.fit(self, (x,), **how)

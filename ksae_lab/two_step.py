@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ksae_lab import training
 from ksae_lab.autoencoder import KSparseAutoencoder
+from ksae_lab.coder import Coder
 from ksae_lab.losses import mse, mse_gradient
 from ksae_lab.topk import top_k_mask
 
 
-class TwoStepEncoder:
+class TwoStepEncoder(Coder):
     """The code that a dictionary would take long to find, from two steps that were learned.
 
         c  = x − b_dec
@@ -61,17 +61,12 @@ class TwoStepEncoder:
         h2, mask2 = self._second(c, self.phi(h1) * mask1)
         return h2 * mask2
 
-    def error(self, x: np.ndarray, target: np.ndarray | None = None) -> float:
-        """The mean squared error of the reconstruction of x (batch, d), a scalar.
-
-        It is compared with `target` (batch, d), if there is one, else with x itself.
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """The images x̂ (batch, d) that the codes z (batch, n) draw.
 
         Chapter 13.
         """
-        x_hat = self.encode(x) @ self.D + self.b_dec
-        return mse(x_hat, x if target is None else target)
-
-    loss = error
+        return z @ self.D + self.b_dec
 
     def choices(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """Both masks (batch, n) that x (batch, d) leads to, as `gradcheck` asks.
@@ -96,7 +91,7 @@ class TwoStepEncoder:
         h1, mask1 = self._first(c)
         z1 = self.phi(h1) * mask1
         h2, mask2 = self._second(c, z1)
-        x_hat = (h2 * mask2) @ self.D + self.b_dec
+        x_hat = self.decode(h2 * mask2)
 
         dh2 = (mse_gradient(x_hat, target) @ self.D.T) * mask2
         dh1 = (dh2 @ self.S.T) * self.phi.derivative(h1) * mask1
@@ -108,10 +103,3 @@ class TwoStepEncoder:
             "b2": dh2.sum(axis=0),
         }
         return mse(x_hat, target), gradients
-
-    def fit(self, x: np.ndarray, **how) -> training.History:
-        """Train on x (samples, d); `ksae_lab.training.fit` says what else to give.
-
-        Chapter 13.
-        """
-        return training.fit(self, (x,), **how)

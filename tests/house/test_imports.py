@@ -36,7 +36,8 @@ FLOORS = [
         "krotov_hopfield",
         "pursuit",
     },
-    {"network", "autoencoder", "sparse_dream", "upkeep", "sparse_coding"},
+    {"network", "coder", "upkeep"},
+    {"autoencoder", "sparse_dream", "sparse_coding"},
     {"gradcheck", "storage", "settings", "as_found", "two_step", "evaluation", "compress"},
     {"config"},
     {"experiment"},
@@ -44,7 +45,7 @@ FLOORS = [
     {"figures", "notebook", "keras"},
     {"diagrams", "exercises", "__main__"},
 ]
-LIGHT = sorted(set().union(*FLOORS[:8]))  # no TensorFlow, no plotting, no SciPy at import
+LIGHT = sorted(set().union(*FLOORS[:9]))  # no TensorFlow, no plotting, no SciPy at import
 HEAVY = {"tensorflow", "keras", "matplotlib", "sklearn", "scipy", "pandas"}
 OUTSIDE = {"book", "notebooks", "tests", "tools"}
 
