@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ksae_lab import config, metrics, storage
+from ksae_lab import cards, config, metrics, storage
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.data import NAMES, Dataset, load_dataset
 from ksae_lab.evaluation import evaluate
@@ -161,10 +161,10 @@ def train(
         state = "finished" if found[MODEL] else "unfinished"
         raise ValueError(f"{out} holds a training, {state}; resume it or choose another folder.")
     if any(found.values()):
-        arrays, card = storage.read(out / (MODEL if found[MODEL] else CHECKPOINT))
+        arrays, card = cards.read(out / (MODEL if found[MODEL] else CHECKPOINT))
         _check_settings(card, experiment, out)
     if found[MODEL]:
-        storage.remove(out / CHECKPOINT)  # if the end came just before
+        cards.remove(out / CHECKPOINT)  # if the end came just before
         return card["facts"]["metrics"]
 
     dataset = load_dataset(experiment.data)
@@ -189,13 +189,13 @@ def train(
     if experiment.selection:
         run.model.select = None  # a relaxation is for training; from here on, exactly k
     measured = evaluate(run.model, dataset.x_test)
-    storage.put(out / HISTORY, _csv(history).encode())
+    cards.put(out / HISTORY, _csv(history).encode())
     batch = [array[: run.batch_size] for array in run.data]
     step = partial(run.model.loss_and_gradients, *batch)
     cost = {"seconds": checkpoint.seconds, "memory": metrics.peak_memory(step)}
-    storage.put(out / COST, json.dumps(cost).encode() + b"\n")
+    cards.put(out / COST, json.dumps(cost).encode() + b"\n")
     storage.save(run.model, out / MODEL, **facts, metrics=measured, training=_last(history))
-    storage.remove(out / CHECKPOINT)
+    cards.remove(out / CHECKPOINT)
     return measured
 
 
@@ -214,7 +214,7 @@ def evaluate_saved(path: str | Path, data: str | None = None) -> dict:
     if (path / CHECKPOINT).exists() and not (path / MODEL).exists():
         raise ValueError(f"The training in {path} is not finished; resume it first.")
     path = path if path.suffix == ".json" else path / MODEL
-    model, (_, card) = storage.load(path), storage.read(path)
+    model, (_, card) = storage.load(path), cards.read(path)
     if data is None:
         if not {"config", "data", "experiment"} <= card["facts"].keys():
             raise ValueError(f"{path} does not say what it was trained on; name data to use.")
@@ -258,7 +258,7 @@ class _Checkpoint(Callback):
             "history": asdict(run.history),
             "seconds": self.seconds,
         }
-        storage.write(self.path, arrays, card)
+        cards.write(self.path, arrays, card)
         self.written = time.monotonic()
 
 
@@ -307,13 +307,13 @@ def _check_images(card: dict, dataset: Dataset, path: Path) -> None:
 
 
 def _fingerprint(dataset: Dataset) -> str:
-    return storage.fingerprint(dataset.x_train, dataset.x_val, dataset.x_test)
+    return cards.fingerprint(dataset.x_train, dataset.x_val, dataset.x_test)
 
 
 def _put_settings(path: Path, experiment: Experiment) -> None:
     """Leave the settings, unless they are there: the reader's own file has comments."""
     if not path.exists():
-        storage.put(path, config.dump(experiment).encode())
+        cards.put(path, config.dump(experiment).encode())
     elif config.load(path) != experiment:
         raise ValueError(f"{path} is that of another experiment; choose another folder.")
 

@@ -1,32 +1,15 @@
-"""Models as files: the numbers, and beside them a card that says what they are.
+"""Models as files: what a card says of a model, and how the model is built from it again."""
 
-`model.json`, the card, names the file that holds the arrays, `model-1f0c….safetensors`, and its
-SHA-256; the card's last line is a SHA-256 of the card itself. Reading runs no code from either.
-Other arrays get another file, and the card changes in one move after it: a process that is killed
-at any moment leaves the earlier pair or the new one, and no mixture.
-One process at a time may write to a path.
-"""
-
-import hashlib
-import json
-import os
-import platform
-import re
 from pathlib import Path
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
-import ksae_lab
+from ksae_lab import cards
 from ksae_lab.activations import ACTIVATIONS
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.layers import Dense, KSparse
 from ksae_lab.network import Network
 from ksae_lab.sparse_dream import SparseDream
-
-FORMAT = "ksae-lab"
-VERSION = 1
 
 # What the card says of each class: the arguments that build it again, and where they stand in it.
 _LAYER = {
@@ -70,170 +53,24 @@ def save(model: Network | KSparseAutoencoder | SparseDream, path: str | Path, **
     `terms` of the loss belong to training and are not saved.
 
     Raises `ValueError`, with nothing written, for a model that `load` could not build again (with a
-    `select`, or with parts of a class from elsewhere), and what `write` raises.
+    `select`, or with parts of a class from elsewhere), and what `cards.write` raises.
 
     Chapter 6.
     """
     description, arrays = _described(model), model.parameters
     _built(description, arrays, "The model cannot be saved")
-    write(path, arrays, {"model": description, "facts": facts})
+    cards.write(path, arrays, {"model": description, "facts": facts})
 
 
 def load(path: str | Path) -> Network | KSparseAutoencoder | SparseDream:
     """The model whose card is `path`; it computes what the saved one did, bit for bit.
 
-    Raises what `read` raises, and `ValueError` for a card that describes no model.
+    Raises what `cards.read` raises, and `ValueError` for a card that describes no model.
 
     Chapter 6.
     """
-    arrays, card = read(path)
+    arrays, card = cards.read(path)
     return _built(card.get("model"), arrays, f"{path} describes no model")
-
-
-def write(path: str | Path, arrays: dict[str, np.ndarray], card: dict) -> None:
-    """Write arrays of any shapes and a card about them, both or neither; `path` ends in .json.
-
-    The card also gets "format", "version", "libraries", "weights" and, last, "checksum".
-
-    Raises `ValueError`, with nothing written, for another ending, for arrays that are no plain
-    numbers, and for a card that JSON cannot hold; `OSError` if the disk refuses.
-
-    Chapter 6.
-    """
-    path = _card_path(path)
-    try:
-        # In C order: safetensors takes the memory as it lies, whatever the strides.
-        weights = safetensors.numpy.save({k: np.array(a, order="C") for k, a in arrays.items()})
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"The arrays for {path} are no plain numbers: {error}.") from None
-    digest = hashlib.sha256(weights).hexdigest()
-    weights_path = path.with_name(f"{path.stem}-{digest[:16]}.safetensors")
-    own = {
-        "format": FORMAT,
-        "version": VERSION,
-        "libraries": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "ksae_lab": ksae_lab.__version__,
-            "safetensors": safetensors.__version__,
-        },
-        "weights": {"file": weights_path.name, "sha256": digest},
-    }
-    try:
-        rendered = _rendered(own | card | own)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"JSON cannot hold the card for {path}: {error}.") from None
-    put(weights_path, weights)
-    put(path, rendered)  # from here on the new pair counts
-    _sweep(path, keep=weights_path)
-
-
-def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays, of the shapes they had, and the card; both are checked to the last byte.
-
-    Raises `FileNotFoundError` if one of the two files is missing, and `ValueError` if they are not
-    as they were written, or were written by a newer version of this package.
-
-    Chapter 6.
-    """
-    path = _card_path(path)
-    raw = _bytes(path, "give the path of a card, such as model.json")
-    try:
-        card = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path} is damaged or no JSON; copy or write it again.") from None
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise ValueError(f"{path} is damaged or no card of {FORMAT}; give one that `save` wrote.")
-    if card.get("version") != VERSION:
-        raise ValueError(
-            f"{path} has format version {card.get('version')!r}, and this package reads {VERSION}; "
-            "install a newer ksae_lab."
-        )
-    if not _is_whole(card, raw):
-        raise ValueError(
-            f"{path} does not fit its own checksum: it was damaged or edited; "
-            "copy or write it again."
-        )
-    named = card.get("weights")
-    _check(named, {"file": str, "sha256": str}, f"weights in {path}")
-    weights_path = path.with_name(Path(named["file"]).name)
-    weights = _bytes(weights_path, f"{path.name} needs it, so copy the two together")
-    digest = hashlib.sha256(weights).hexdigest()
-    if digest != named["sha256"]:
-        raise ValueError(
-            f"{weights_path} does not fit {path.name}: its SHA-256 is {digest}, "
-            f"expected {named['sha256']}; copy or write both again."
-        )
-    try:
-        return safetensors.numpy.load(weights), card
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{weights_path} holds no arrays ({error}); write both again.") from None
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a whole file in place of the earlier one, or leave that as it is.
-
-    A missing folder is made.
-
-    Raises `OSError` if the disk refuses.
-
-    Chapter 6.
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(part, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-        _settle(path.parent)
-    except OSError as error:
-        raise OSError(
-            f"{path} cannot be written ({error.strerror}); make room or choose another place."
-        ) from None
-
-
-def remove(path: Path) -> None:
-    """Delete what `write` wrote to `path`, the card first, if it is there.
-
-    Chapter 6.
-    """
-    path.unlink(missing_ok=True)
-    _sweep(path, keep=None)
-
-
-def fingerprint(*arrays: np.ndarray) -> str:
-    """SHA-256, in hexadecimal, of the dtypes, the shapes and all bytes of arrays of any shapes.
-
-    Chapter 6.
-    """
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str} {array.shape} ".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _settle(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk: one file's before the next one's."""
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _sweep(path: Path, keep: Path | None) -> None:
-    """Delete the arrays of earlier cards at `path`, and what a killed process left of others."""
-    ours = re.compile(re.escape(path.stem) + r"-[0-9a-f]{16}\.safetensors(\.part)?")
-    for file in list(path.parent.iterdir()):
-        if ours.fullmatch(file.name) and file != keep:
-            file.unlink(missing_ok=True)
 
 
 def _described(part: object) -> dict:
@@ -284,55 +121,10 @@ def _made(description: object):
     if name not in names:
         raise ValueError(f"its class is {name!r}, expected one of {', '.join(names)}.")
     types = {key: kind for key, (kind, _) in _CLASSES[names[name]].items()}
-    _check(description, {"class": str} | types, name)
+    cards.expect_fields(description, {"class": str} | types, name)
     arguments = {key: description[key] for key in types}
     if name == "Network":
         return Network(map(_made, arguments["layers"]))
     if arguments["dtype"] not in _DTYPES:
         raise ValueError(f"its dtype is {arguments['dtype']!r}, expected one of {_DTYPES}.")
     return names[name](**arguments, rng=np.random.default_rng(0))
-
-
-def _check(found: object, types: dict[str, type], where: str) -> None:
-    if not isinstance(found, dict) or found.keys() != types.keys():
-        raise ValueError(f"{where} is {found!r}; expected the fields {', '.join(types)}.")
-    for key, kind in types.items():
-        if type(found[key]) is not kind:
-            raise ValueError(f"{key} of {where} is {found[key]!r}; expected {kind.__name__}.")
-
-
-def _rendered(content: dict) -> bytes:
-    """The card's text, its last line the checksum of what stands above."""
-    text = json.dumps(content, default=_number, allow_nan=False)
-    whole = content | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
-    text = json.dumps(whole, default=_number, allow_nan=False, ensure_ascii=False, indent=1)
-    return text.encode() + b"\n"
-
-
-def _is_whole(card: dict, raw: bytes) -> bool:
-    try:
-        return _rendered({k: v for k, v in card.items() if k != "checksum"}) == raw
-    except (ValueError, RecursionError):
-        return False
-
-
-def _number(value: object) -> int | float | bool:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{value!r} is neither text, number, list nor dict")
-
-
-def _card_path(path: str | Path) -> Path:
-    path = Path(path).expanduser()
-    if path.suffix != ".json":
-        raise ValueError(f"{path} does not end in .json; give the path of the card.")
-    return path
-
-
-def _bytes(path: Path, advice: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no file {path}; {advice}.") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); {advice}.") from None

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from ksae_lab import config, storage
+from ksae_lab import cards, config
 from ksae_lab.experiment import COST, MODEL, train
 from ksae_lab.settings import Experiment, flat
 
@@ -144,7 +144,7 @@ def table(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
     for run in plan:
         folder, facts, versions, error = run.folder(out), {}, {}, None
         if (folder / MODEL).exists():
-            _, card = storage.read(folder / MODEL)
+            _, card = cards.read(folder / MODEL)
             cost = json.loads((folder / COST).read_text(encoding="utf-8"))
             facts = card["facts"]["metrics"] | card["facts"]["training"] | cost
             versions = {f"version.{name}": of for name, of in card["libraries"].items()}
@@ -173,7 +173,7 @@ def write(found: "pd.DataFrame", path: str | Path) -> None:
     """
     path = Path(path).expanduser()
     if path.suffix == ".csv":
-        storage.put(path, found.to_csv(index=False).encode())
+        cards.put(path, found.to_csv(index=False).encode())
     elif path.suffix == ".parquet":
         try:
             table = found.to_parquet(index=False)
@@ -181,7 +181,7 @@ def write(found: "pd.DataFrame", path: str | Path) -> None:
             raise ImportError(
                 f"{path} needs pyarrow; install ksae-lab[parquet], or choose .csv."
             ) from None
-        storage.put(path, table)
+        cards.put(path, table)
     else:
         raise ValueError(f"{path} ends neither in .csv nor in .parquet; choose one of them.")
 
@@ -238,6 +238,6 @@ def _complete(experiment: Experiment, folder: Path) -> None:
             train(experiment, folder, resume=True, quiet=True)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
-            storage.put(folder / ERROR, text.encode())
+            cards.put(folder / ERROR, text.encode())
         else:
             (folder / ERROR).unlink(missing_ok=True)

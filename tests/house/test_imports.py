@@ -13,7 +13,7 @@ PACKAGE = ROOT / "ksae_lab"
 
 # From the ground up; a module imports from the floors below its own.
 FLOORS = [
-    {"_files", "_quiet", "_rows"},
+    {"_files", "_quiet", "_rows", "cards"},
     {
         "topk",
         "activations",

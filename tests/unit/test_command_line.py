@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ksae_lab import experiment, storage, sweep, training
+from ksae_lab import cards, experiment, storage, sweep, training
 from ksae_lab.__main__ import main
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.layers import Dense
@@ -68,7 +68,7 @@ def run(folder, capsys, monkeypatch):
 
 def test_train_prints_a_table(folder, run, tmp_path):
     code, out, err = run("train", "own.yaml", "--out", tmp_path / "one")
-    found = storage.read(tmp_path / "one" / "model.json")[1]["facts"]["metrics"]
+    found = cards.read(tmp_path / "one" / "model.json")[1]["facts"]["metrics"]
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "images              8",

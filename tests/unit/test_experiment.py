@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from ksae_lab import config, experiment, storage, training
+from ksae_lab import cards, config, experiment, storage, training
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.data import load_dataset
 from ksae_lab.losses import AuxK, Diversity, mse
@@ -209,7 +209,7 @@ def test_a_dream_is_trained_and_evaluated_like_the_others(settings, dataset, tmp
 
 def test_the_dream_that_the_book_stores_is_the_one_of_its_file():
     folder = ROOT / "notebooks" / "results" / "dream"
-    _, card = storage.read(folder / "model.json")
+    _, card = cards.read(folder / "model.json")
     assert card["facts"]["experiment"] == config.load(ROOT / "experiments" / "dream.yaml").hash
     assert experiment.evaluate_saved(folder) == pytest.approx(card["facts"]["metrics"], rel=1e-3)
 
@@ -229,7 +229,7 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
     wanted, out = settings(**EVERYTHING), tmp_path / "runs" / "one"
     found = experiment.train(wanted, out)
     card_path = out / "model.json"
-    _, card = storage.read(card_path)
+    _, card = cards.read(card_path)
     weights = card["weights"]["file"]
     assert files(out).keys() == {"model.json", weights, "history.csv", "experiment.yaml"}
     assert config.load(out / "experiment.yaml") == wanted
@@ -250,7 +250,7 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
     assert found == experiment.evaluate(model, dataset.x_test)
     parts = (dataset.x_train, dataset.x_val, dataset.x_test)
     assert card["facts"] == {
-        "data": {"name": "own.npy", "sha256": storage.fingerprint(*parts)},
+        "data": {"name": "own.npy", "sha256": cards.fingerprint(*parts)},
         "experiment": wanted.hash,
         "config": wanted.model_dump(mode="json"),
         "metrics": found,
@@ -266,11 +266,11 @@ def test_the_cost_of_all_sittings_is_told(settings, interrupted, tmp_path):
     wanted = settings(**EVERYTHING)
     interrupted(wanted, tmp_path, 4)
     path = tmp_path / "checkpoint.json"
-    arrays, card = storage.read(path)
+    arrays, card = cards.read(path)
     assert 0 < card["seconds"] < 60
     own = ("format", "version", "libraries", "weights", "checksum")
     card = {key: value for key, value in card.items() if key not in own}
-    storage.write(path, arrays, card | {"seconds": 1000.0})
+    cards.write(path, arrays, card | {"seconds": 1000.0})
     experiment.train(wanted, tmp_path, resume=True)
     cost = json.loads((tmp_path / "cost.json").read_text())
     assert 1000 < cost["seconds"] < 1060
@@ -388,7 +388,7 @@ def test_resumed_is_uninterrupted_to_the_last_byte(
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     found = experiment.train(wanted, whole)
     interrupted(wanted, pieces, 3)
-    assert storage.read(pieces / "checkpoint.json")[1]["epoch"] == 3
+    assert cards.read(pieces / "checkpoint.json")[1]["epoch"] == 3
     assert "model.json" not in files(pieces)
     interrupted(wanted, pieces, 4, resume=True)
     assert experiment.train(wanted, pieces, resume=True) == found
@@ -436,7 +436,7 @@ def test_checkpoints_keep_their_distance(settings, interrupted, tmp_path, monkey
     wanted = settings(**EVERYTHING)
     experiment.train(wanted, tmp_path / "whole")
     interrupted(wanted, tmp_path / "pieces", 4)
-    assert storage.read(tmp_path / "pieces" / "checkpoint.json")[1]["epoch"] == 0
+    assert cards.read(tmp_path / "pieces" / "checkpoint.json")[1]["epoch"] == 0
     experiment.train(wanted, tmp_path / "pieces", resume=True)
     assert files(tmp_path / "pieces") == files(tmp_path / "whole")
 
@@ -449,7 +449,7 @@ def test_a_stop_while_it_measures_or_saves_loses_nothing(settings, tmp_path, mon
         raise KeyboardInterrupt
 
     moments = [(experiment, "evaluate"), (experiment, "_csv")]
-    for owner, name in (*moments, (storage, "save"), (storage, "remove")):
+    for owner, name in (*moments, (storage, "save"), (cards, "remove")):
         out = tmp_path / name
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, stop)
@@ -504,7 +504,7 @@ def test_a_process_that_was_killed_is_resumed(settings, tmp_path, blow):
         assert said == f"Stopped; to go on from the last checkpoint: {again}\n"
     else:
         assert (process.returncode, said) == (-blow, "")
-    assert storage.read(out / "checkpoint.json")[1]["epoch"] == 3
+    assert cards.read(out / "checkpoint.json")[1]["epoch"] == 3
     experiment.train(wanted, tmp_path / "whole")
     experiment.train(wanted, out, resume=True)
     assert files(out) == files(tmp_path / "whole")

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, floating_dtypes, integer_dtypes
 
-from ksae_lab import storage
+from ksae_lab import cards, storage
 from ksae_lab.activations import ACTIVATIONS, Activation
 from ksae_lab.autoencoder import KSparseAutoencoder
 from ksae_lab.layers import Dense, KSparse
@@ -124,8 +124,8 @@ number = st.sampled_from([floating_dtypes(endianness="="), integer_dtypes(endian
 def test_any_array_comes_back_however_it_lies_in_memory(tmp_path_factory, array, view):
     path = tmp_path_factory.mktemp("arrays") / "any.json"
     array = view(array)
-    storage.write(path, {"a": array, "b/c": np.array(7)}, {"note": "ä"})
-    found, card = storage.read(path)
+    cards.write(path, {"a": array, "b/c": np.array(7)}, {"note": "ä"})
+    found, card = cards.read(path)
     assert (found["a"].dtype, found["a"].shape) == (array.dtype, array.shape)
     assert found["a"].tobytes() == array.tobytes()
     assert found["b/c"] == 7
@@ -154,18 +154,18 @@ def test_the_card_says_what_there_is(path):
 
 def test_a_fingerprint_sees_every_byte():
     x = np.zeros((300, 784), np.float32)
-    whole = storage.fingerprint(x)
+    whole = cards.fingerprint(x)
     changed = x.copy()
     changed[150, 400] = 1e-30  # where a printed array has its dots
     assert str(changed) == str(x)
-    assert storage.fingerprint(changed) != whole
-    assert storage.fingerprint(x.copy()) == whole
-    assert storage.fingerprint(x.reshape(784, 300)) != whole
-    assert storage.fingerprint(x.view(np.int32)) != whole
-    assert storage.fingerprint(np.asfortranarray(x)) == whole
-    assert storage.fingerprint(x, x) != whole
+    assert cards.fingerprint(changed) != whole
+    assert cards.fingerprint(x.copy()) == whole
+    assert cards.fingerprint(x.reshape(784, 300)) != whole
+    assert cards.fingerprint(x.view(np.int32)) != whole
+    assert cards.fingerprint(np.asfortranarray(x)) == whole
+    assert cards.fingerprint(x, x) != whole
     rows = np.arange(6).reshape(2, 3)
-    assert storage.fingerprint(rows) != storage.fingerprint(rows.T.reshape(2, 3))
+    assert cards.fingerprint(rows) != cards.fingerprint(rows.T.reshape(2, 3))
 
 
 # What cannot be saved
@@ -230,7 +230,7 @@ def test_facts_that_json_cannot_hold_are_refused(path, facts, message):
 def test_only_plain_numbers_and_only_cards_are_written(path):
     for array in (np.array(["a"]), np.array([None]), np.zeros(2, np.complex128)):
         with pytest.raises(ValueError, match="no plain numbers"):
-            storage.write(path, {"a": array}, {})
+            cards.write(path, {"a": array}, {})
     for wrong in (path.with_suffix(".safetensors"), path.with_suffix("")):
         with pytest.raises(ValueError, match=r"does not end in \.json"):
             storage.save(build(), wrong)
@@ -306,7 +306,7 @@ def test_missing_files_are_named(path):
 
 def test_a_newer_format_asks_for_a_newer_package(path, monkeypatch):
     with monkeypatch.context() as later:
-        later.setattr(storage, "VERSION", 2)
+        later.setattr(cards, "VERSION", 2)
         storage.save(build(), path)
     with pytest.raises(ValueError, match=r"format version 2.*reads 1; install a newer"):
         storage.load(path)
@@ -337,7 +337,7 @@ def test_an_edited_card_is_refused(path, old, new):
 )
 def test_a_card_that_names_no_arrays_is_refused(path, weights, message):
     path.with_name("x").write_bytes(b"?")
-    path.write_bytes(storage._rendered({"format": "ksae-lab", "version": 1, "weights": weights}))
+    path.write_bytes(cards._rendered({"format": "ksae-lab", "version": 1, "weights": weights}))
     with pytest.raises(ValueError, match=message):
         storage.load(path)
 
@@ -377,15 +377,15 @@ def edit(description, **changes):
 )
 def test_a_card_that_describes_another_model_is_refused(path, changes, message):
     storage.save(build(), path)
-    found, card = storage.read(path)
-    storage.write(path, found, {"model": edit(card["model"], **changes)})
+    found, card = cards.read(path)
+    cards.write(path, found, {"model": edit(card["model"], **changes)})
     with pytest.raises(ValueError, match=message):
         storage.load(path)
 
 
 @pytest.mark.parametrize("description", [None, 5, {}, {"class": "Network", "layers": [5]}])
 def test_a_card_that_describes_nothing_is_refused(path, description):
-    storage.write(path, build().parameters, {"model": description})
+    cards.write(path, build().parameters, {"model": description})
     with pytest.raises(ValueError, match="describes no model"):
         storage.load(path)
 
@@ -393,13 +393,13 @@ def test_a_card_that_describes_nothing_is_refused(path, description):
 def test_a_network_is_of_layers_and_nothing_is_missing(path):
     network = build("k-sparse")
     storage.save(network, path)
-    found, card = storage.read(path)
+    found, card = cards.read(path)
     autoencoder = storage._described(build())
-    storage.write(path, found, {"model": {"class": "Network", "layers": [autoencoder]}})
+    cards.write(path, found, {"model": {"class": "Network", "layers": [autoencoder]}})
     with pytest.raises(ValueError, match="describes no model"):
         storage.load(path)
     del found["b1"]
-    storage.write(path, found, {"model": card["model"]})
+    cards.write(path, found, {"model": card["model"]})
     with pytest.raises(ValueError, match=r"its b1 is missing, expected float32 \(6,\)"):
         storage.load(path)
 
@@ -451,7 +451,7 @@ def test_a_kill_at_any_moment_leaves_one_complete_pair(tmp_path, same_weights):
         path = tmp_path / f"{step}" / "model.json"
         storage.save(old, path, version="old")
         killed = killed_at(step, path.parent, lambda: storage.save(new, path, version="new"))  # noqa: B023
-        version = storage.read(path)[1]["facts"]["version"]
+        version = cards.read(path)[1]["facts"]["version"]
         assert bits(storage.load(path)) == bits(old if version == "old" else new)
         seen.add(version)
         if not killed:
@@ -477,7 +477,7 @@ def test_a_full_disk_leaves_the_earlier_pair(path, same_weights):
                 storage.save(new, path, version="new")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        assert storage.read(path)[1]["facts"]["version"] == "old"
+        assert cards.read(path)[1]["facts"]["version"] == "old"
         assert bits(storage.load(path)) == bits(old)
         assert not [name for name in files(path.parent) if name.endswith(".part")]
 
@@ -485,14 +485,14 @@ def test_a_full_disk_leaves_the_earlier_pair(path, same_weights):
 ALTERNATE = """
 import sys
 import numpy as np
-from ksae_lab import storage
+from ksae_lab import cards
 
 a, b = np.zeros(300_000), np.ones(300_000)
-storage.write(sys.argv[1], {"w": a}, {"is": 0})
+cards.write(sys.argv[1], {"w": a}, {"is": 0})
 print("ready", flush=True)
 while True:
-    storage.write(sys.argv[1], {"w": b}, {"is": 1})
-    storage.write(sys.argv[1], {"w": a}, {"is": 0})
+    cards.write(sys.argv[1], {"w": b}, {"is": 1})
+    cards.write(sys.argv[1], {"w": a}, {"is": 0})
 """
 
 
@@ -503,9 +503,9 @@ def test_a_killed_process_leaves_one_complete_pair(path, seed):
         assert process.stdout.readline() == b"ready\n"
         time.sleep(np.random.default_rng(seed).uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
-    found, card = storage.read(path)
+    found, card = cards.read(path)
     np.testing.assert_array_equal(found["w"], np.full(300_000, card["is"]))
-    storage.write(path, found, {})
+    cards.write(path, found, {})
     assert len(files(path.parent)) == 2
 
 
@@ -520,7 +520,7 @@ def test_earlier_weights_go_and_those_of_others_stay(path):
     after = files(path.parent)
     assert before.items() <= after.items()
     assert after.keys() - before.keys() == {"model.json", weights_of(path).name}
-    storage.remove(path)
+    cards.remove(path)
     assert files(path.parent) == before
 
 
