@@ -36,6 +36,11 @@ def test_a_network_for_one_k_is_used_with_others(digits):
         assert (row["k"], row["price"]) == (k, None)
 
 
+def test_a_network_for_one_k_has_as_many_units_as_asked(digits):
+    model, _, _ = rows(digits, ("one k", (10, 20)), [("alone, 2k units", 10)])
+    assert (model.k, model.W_dec.shape) == (10, (20, 784))
+
+
 def test_nested_dictionaries_are_cut_and_made_whole_again(digits):
     uses = [("nested", 5), ("nested, all units", 5), ("nested", 2)]
     model, x, found = rows(digits, ("nested",), uses)

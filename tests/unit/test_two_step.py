@@ -42,6 +42,13 @@ def test_the_second_step_starts_as_a_step_of_descent():
     assert agree.any(), "but where the earlier code was better, pursuit keeps it"
 
 
+def test_it_draws_with_the_models_dictionary_and_mean_image():
+    two, model, x = encoder()
+    expected = two.encode(x) @ model.W_dec + model.b_dec
+    np.testing.assert_allclose(two.reconstruct(x), expected, atol=1e-12)
+    assert two.error(x) == two.loss(x) == pytest.approx(np.mean((expected - x) ** 2))
+
+
 def test_training_lowers_the_error_and_leaves_the_model_alone():
     two, model, _ = encoder()
     x = np.random.default_rng(2).normal(size=(200, 12))
