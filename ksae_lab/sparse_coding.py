@@ -77,8 +77,9 @@ class SparseCoding(Coder):
     def loss_and_gradients(self, x: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
         """The loss of x (batch, d), a scalar, and its gradient for W, of shape (n, d).
 
-        The codes change when W does, but at a minimum over a, moving a changes nothing in first
-        order: with codes that have settled, the gradient at fixed codes is the gradient.
+        The loss is the mean `objective` of x at the codes that were found. These change when W
+        does, but at a minimum over a, moving a changes nothing in first order: with codes that have
+        settled, the gradient at fixed codes is the gradient.
         `latest` then holds the pass; its h is x Wᵀ, what the units hear before they compete.
 
         Source: Danskin (1967) for the gradient of a minimum.

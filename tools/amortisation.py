@@ -22,6 +22,7 @@ from sklearn.linear_model import orthogonal_mp_gram
 
 from ksae_lab import activations, storage, sweep
 from ksae_lab.autoencoder import KSparseAutoencoder
+from ksae_lab.coder import Coder
 from ksae_lab.data import Dataset, load_dataset
 from ksae_lab.losses import mse
 from ksae_lab.optimizers import Adam
@@ -34,8 +35,6 @@ from tools.tables import Job, fill, provenance
 STEPS = 3
 EPOCHS, BATCH, RATE, NOISE = 60, 128, 0.001, 0.1
 TRAINING_IMAGES = 1000  # as many as there are for test
-
-Encoder = KSparseAutoencoder | TwoStepEncoder
 
 
 def second_look(
@@ -71,7 +70,7 @@ def train(model: Model, x: np.ndarray, noise: float, epochs: int, *callbacks: Ca
 
 
 def codes(
-    model: KSparseAutoencoder, x: np.ndarray, learned: dict[str, Encoder]
+    model: KSparseAutoencoder, x: np.ndarray, learned: dict[str, Coder]
 ) -> dict[str, np.ndarray]:
     """Codes (batch, n) of x (batch, d), by the name of who finds them.
 
@@ -107,11 +106,11 @@ def measure(card: Path, dataset: Dataset) -> dict:
     }
     row = {}
     parts = {"": dataset.x_test, "training_": dataset.x_train[:TRAINING_IMAGES]}
+    found = {part: codes(model, x, learned) for part, x in parts.items()}
     for part, x in parts.items():
-        found = codes(model, x, learned)
-        for name, code in found.items():
+        for name, code in found[part].items():
             row[part + name] = mse(code @ model.W_dec + model.b_dec, x)
-    found = codes(model, dataset.x_test, learned)
+    found = found[""]
     row["kept"] = (found["omp"][found["one_pass"] != 0] != 0).mean()
     row["negative"] = (found["omp"] < 0).sum() / (found["omp"] != 0).sum()
     row |= seconds(model, dataset.x_test[:1000], learned["learned_step"])
