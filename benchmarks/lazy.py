@@ -12,10 +12,10 @@ from time import process_time
 
 import numpy as np
 
-from ksae_lab.data import load_dataset
-from ksae_lab.losses import mse_gradient
-from ksae_lab.optimizers import Adam
-from ksae_lab.topk import top_k_mask
+from ksae_lab.data.datasets import load_dataset
+from ksae_lab.nn.losses import mse_gradient
+from ksae_lab.nn.topk import top_k_mask
+from ksae_lab.training.optimizers import Adam
 
 N_UNITS, K, BATCH, REPETITIONS = 4096, 10, 64, 31
 

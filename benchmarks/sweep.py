@@ -13,7 +13,7 @@ from time import perf_counter
 
 import joblib
 
-from ksae_lab import sweep
+from ksae_lab.experiments import sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 REPETITIONS = 3

@@ -1,7 +1,11 @@
 """The lab of the K-Sparse book: small modules, each derived in a chapter and checked in the tests.
 
-Import what you need by its module, ``from ksae_lab.topk import top_k_mask``.
-Importing the package itself loads nothing but this docstring.
+What is used most is here by its name, ``from ksae_lab import KSparseAutoencoder, load_dataset``,
+and is loaded when somebody asks for it; `__init__.pyi` lists these names and where they live.
 """
 
-__version__ = "0.1.0"
+import lazy_loader
+
+__version__ = "0.1.0"  # the one place; pyproject.toml reads it here
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -68,11 +68,11 @@ def _parser() -> argparse.ArgumentParser:
 def _train(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from ksae_lab import config, experiment
+    from ksae_lab.experiments import config, train
 
     settings = config.load(arguments.experiment)
     with np.errstate(over="ignore", invalid="ignore"):  # training itself says if the loss runs away
-        found = experiment.train(settings, arguments.out, resume=arguments.resume)
+        found = train.train(settings, arguments.out, resume=arguments.resume)
     print(_table(found))
     print(f"Finished: {arguments.out}")
 
@@ -85,7 +85,7 @@ def _how_to_resume(arguments: argparse.Namespace) -> str:
 def _sweep(arguments: argparse.Namespace) -> None:
     import joblib
 
-    from ksae_lab import sweep
+    from ksae_lab.experiments import sweep
 
     plan = sweep.load(arguments.experiment)
     if arguments.table:  # whatever is wrong with it shows before the work
@@ -113,9 +113,9 @@ def _how_to_go_on(arguments: argparse.Namespace) -> str:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from ksae_lab import experiment
+    from ksae_lab.experiments import train
 
-    found = experiment.evaluate_saved(arguments.model, arguments.data)
+    found = train.evaluate_saved(arguments.model, arguments.data)
     print(json.dumps(found) if arguments.json else _table(found))
 
 

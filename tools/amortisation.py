@@ -20,16 +20,18 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import orthogonal_mp_gram
 
-from ksae_lab import activations, storage, sweep
-from ksae_lab.autoencoder import KSparseAutoencoder
-from ksae_lab.coder import Coder
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.losses import mse
-from ksae_lab.optimizers import Adam
-from ksae_lab.pursuit import pursuit, refit
-from ksae_lab.schedules import linear
-from ksae_lab.training import Callback, Follow, Freeze, InputNoise, Model, fit
-from ksae_lab.two_step import TwoStepEncoder
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.experiments import saved_models, sweep
+from ksae_lab.inference.pursuit import pursuit, refit
+from ksae_lab.models.base import Coder
+from ksae_lab.models.k_sparse import KSparseAutoencoder
+from ksae_lab.models.two_step import TwoStepEncoder
+from ksae_lab.nn import activations
+from ksae_lab.nn.losses import mse
+from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
+from ksae_lab.training.loop import Callback, Model, fit
+from ksae_lab.training.optimizers import Adam
+from ksae_lab.training.schedules import linear
 from tools.tables import Job, fill, provenance
 
 STEPS = 3
@@ -63,7 +65,7 @@ def longer(
 def train(model: Model, x: np.ndarray, noise: float, epochs: int, *callbacks: Callback) -> None:
     """Adam, with a rate that falls in the second half, and noise on the input."""
     optimizer = Adam(RATE)
-    falls = Follow(optimizer, "learning_rate", linear(RATE, 0, begin=0.5))
+    falls = Scheduled(optimizer, "learning_rate", linear(RATE, 0, begin=0.5))
     spoils = [InputNoise(noise)] if noise else []
     how = {"epochs": epochs, "batch_size": BATCH, "rng": np.random.default_rng(0)}
     fit(model, (x,), optimizer=optimizer, callbacks=[falls, *spoils, *callbacks], **how)
@@ -98,7 +100,7 @@ def measure(card: Path, dataset: Dataset) -> dict:
     coefficients below zero; the "seconds_" are those of a thousand codes.
     """
     started = time.process_time()
-    model = storage.load(card)
+    model = saved_models.load(card)
     learned = {
         "learned_step": second_look(model, dataset.x_train),
         "longer": longer(model, dataset.x_train, signed=False),
@@ -145,7 +147,7 @@ def seconds(model: KSparseAutoencoder, x: np.ndarray, two: TwoStepEncoder) -> di
 
 def choose(card: Path, dataset: Dataset) -> dict:
     """What the noise above was chosen by: validation errors of the learned step, by noise."""
-    model = storage.load(card)
+    model = saved_models.load(card)
     return {
         noise: second_look(model, dataset.x_train, noise).error(dataset.x_val)
         for noise in (0, 0.05, 0.1, 0.2)

@@ -24,10 +24,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.svm import OneClassSVM
 
-from ksae_lab.autoencoder import KSparseAutoencoder
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.experiment import build
-from ksae_lab.settings import Experiment
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.experiments.build import build
+from ksae_lab.experiments.settings import Experiment
+from ksae_lab.models.k_sparse import KSparseAutoencoder
 from tools.tables import Job, fill, provenance
 
 TASKS = {"one class": 120, "all but one": 40}  # and the epochs of a training, a few seconds' worth

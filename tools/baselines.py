@@ -16,8 +16,8 @@ from pathlib import Path
 from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.linear_model import orthogonal_mp_gram
 
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.losses import mse
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.nn.losses import mse
 from tools.tables import Job, fill, provenance
 
 ALPHAS, SEEDS = (0.1, 0.25, 0.5, 1, 2), (0, 1, 2, 3, 4)

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import trange
 
-from ksae_lab.as_found import gradients_as_found
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.metrics import active_units, dead_units
-from ksae_lab.sparse_dream import SparseDream
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.evaluation.metrics import active_units, dead_units
+from ksae_lab.models.sparse_dream import SparseDream
+from ksae_lab.models.sparse_dream_2020 import gradients_2020
 from tools.tables import Job, fill, provenance
 
 UPDATES, RATE = 40_000, 1e-4
@@ -28,7 +28,7 @@ SEEDS = (0, 1, 2)
 
 def sphere_mended(model: SparseDream, x: np.ndarray) -> dict[str, np.ndarray]:
     """The gradient as found, with the −1 that its norm term lacks."""
-    found = gradients_as_found(model, x)
+    found = gradients_2020(model, x)
     return found | {"W": found["W"] - 4 * model.norm_weight * model.W}
 
 
@@ -44,7 +44,7 @@ def right(model: SparseDream, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 GRADIENTS = {
-    "as found": gradients_as_found,
+    "as found": gradients_2020,
     "sphere mended": sphere_mended,
     "encoder mended": encoder_mended,
     "right": right,

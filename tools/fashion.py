@@ -16,12 +16,12 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.linear_model import orthogonal_mp_gram
 
-from ksae_lab import storage, sweep
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.experiment import MODEL
-from ksae_lab.losses import mse
-from ksae_lab.pursuit import pursuit, refit
-from ksae_lab.topk import top_k_mask
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.experiments import saved_models, sweep
+from ksae_lab.experiments.train import MODEL
+from ksae_lab.inference.pursuit import pursuit, refit
+from ksae_lab.nn.losses import mse
+from ksae_lab.nn.topk import top_k_mask
 from tools.tables import Job, fill, provenance
 
 IMAGES, STEPS, AXES = 1000, 3, 100
@@ -34,7 +34,7 @@ def parts(dataset: Dataset) -> dict[str, np.ndarray]:
 
 def network(card: Path, dataset: Dataset) -> dict:
     """One row: errors of one pass, of better codes for the same dictionary, and of OMP's."""
-    model = storage.load(card)
+    model = saved_models.load(card)
     W, row = model.W_dec.astype(float), {}
     for part, x in parts(dataset).items():
         centred, z = x - model.b_dec.astype(float), model.encode(x)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.losses import mse
-from ksae_lab.metrics import active_units
-from ksae_lab.schedules import linear
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.evaluation.metrics import active_units
+from ksae_lab.nn.losses import mse
+from ksae_lab.training.schedules import linear
 from tools.tables import Job, fill, provenance
 
 KS = (2, 5, 10, 20, 30, 50)
@@ -86,7 +86,7 @@ def uses() -> list[Use]:
 
 def train(training: Training, dataset: Dataset, seed: int):
     """The trained model, of Keras whatever its kind: so the recipe is the same to the last step."""
-    from ksae_lab.keras.many_k import BatchTopK, JumpReLU, ManyK  # and so quietly, before Keras
+    from ksae_lab.keras.many_k import BatchTopK, JumpReLU, MultiTopK  # and so quietly, before Keras
     from ksae_lab.keras.models import KSparseAutoencoder
 
     import keras  # isort: skip
@@ -100,18 +100,20 @@ def train(training: Training, dataset: Dataset, seed: int):
             k, n_units = training.setting
             model = KSparseAutoencoder(d, n_units, k, **how)
         case "10 and 40":
-            model = ManyK(d, n, 10, also=[(40, n, 1 / 8)], **how)
+            model = MultiTopK(d, n, 10, also=[(40, n, 1 / 8)], **how)
         case "multi-k":
-            model = ManyK(d, n, 50, also=[(k, n, weight) for k, weight in WEIGHTS.items()], **how)
+            model = MultiTopK(
+                d, n, 50, also=[(k, n, weight) for k, weight in WEIGHTS.items()], **how
+            )
         case "nested":
-            model = ManyK(
+            model = MultiTopK(
                 d, n, 50, also=[(k, 2 * k, weight) for k, weight in WEIGHTS.items()], **how
             )
         case "batch top-k":
             model = BatchTopK(d, n, 10, **how)
         case "JumpReLU":
             model = JumpReLU(d, n, n, price=training.setting, threshold=0.5, **how)
-    model.start_from(x, np.random.default_rng(seed))
+    model.init_from_data(x, np.random.default_rng(seed))
     model.compile(keras.optimizers.Adam(RATE), loss="mse", jit_compile=False)
     falling = linear(RATE, 0, begin=0.5)
     model.fit(

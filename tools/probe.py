@@ -23,12 +23,12 @@ import numpy as np
 from sklearn.decomposition import PCA, MiniBatchDictionaryLearning
 from sklearn.linear_model import orthogonal_mp_gram
 
-from ksae_lab import storage, sweep
-from ksae_lab.autoencoder import KSparseAutoencoder
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.experiment import MODEL
-from ksae_lab.probe import STRENGTHS, best_probe
-from ksae_lab.settings import Experiment
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.evaluation.probe import STRENGTHS, best_probe
+from ksae_lab.experiments import saved_models, sweep
+from ksae_lab.experiments.settings import Experiment
+from ksae_lab.experiments.train import MODEL
+from ksae_lab.models.k_sparse import KSparseAutoencoder
 from tools.tables import Job, fill, provenance
 
 ALPHAS = (1, 2)
@@ -65,7 +65,7 @@ class Stored:
 
     def model(self) -> KSparseAutoencoder:
         """The network; FileNotFoundError if the sweep has not come to it."""
-        return storage.load(self.path)
+        return saved_models.load(self.path)
 
 
 def stored(

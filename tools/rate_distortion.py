@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from ksae_lab import storage, sweep
-from ksae_lab.code_length import code_bits, quantise, support_bits
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.losses import mse
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.evaluation.code_length import code_bits, quantise, support_bits
+from ksae_lab.experiments import saved_models, sweep
+from ksae_lab.nn.losses import mse
 from tools.tables import provenance, write
 
 STEPS = (0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
@@ -53,7 +53,7 @@ def coded(encode: Encode, decode: Encode, dataset: Dataset) -> Iterator[dict]:
 def k_sparse(plan: Path, out: Path, dataset: Dataset) -> Iterator[dict]:
     """The rows of each network of the sweep `plan`, trained in the folder `out`."""
     for run in sweep.load(plan):
-        model = storage.load(run.folder(out) / "model.json")
+        model = saved_models.load(run.folder(out) / "model.json")
         about = {"method": "k-sparse", "k": run.experiment.model.k, "seed": run.experiment.seed}
         for row in coded(model.encode, model.decode, dataset):
             yield about | row

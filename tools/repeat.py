@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ksae_lab import probe, sweep
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.experiment import build
-from ksae_lab.metrics import active_units, dead_units
-from ksae_lab.settings import Experiment
-from ksae_lab.sparse_dream import SparseDream
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.evaluation import probe
+from ksae_lab.evaluation.metrics import active_units, dead_units
+from ksae_lab.experiments import sweep
+from ksae_lab.experiments.build import build
+from ksae_lab.experiments.settings import Experiment
+from ksae_lab.models.sparse_dream import SparseDream
 from tools.tables import Job, fill, provenance
 
 

@@ -26,14 +26,14 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.linear_model import orthogonal_mp_gram
 
-from ksae_lab import storage, sweep
-from ksae_lab._rows import unit_rows
-from ksae_lab.autoencoder import KSparseAutoencoder
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.experiment import MODEL, build
-from ksae_lab.losses import mse
-from ksae_lab.pursuit import refit
-from ksae_lab.settings import Experiment
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.experiments import saved_models, sweep
+from ksae_lab.experiments.settings import Experiment
+from ksae_lab.experiments.train import MODEL, build
+from ksae_lab.inference.pursuit import refit
+from ksae_lab.models.k_sparse import KSparseAutoencoder
+from ksae_lab.nn.losses import mse
+from ksae_lab.nn.rows import unit_rows
 from tools.tables import Job, fill, provenance
 
 KS, SEEDS = (5, 10, 50), (0, 1, 2)
@@ -199,7 +199,7 @@ def source(
     x = data[of].x_train if of else data["digits"].x_train
     match kind:
         case "network" if of in folders:
-            return network(storage.load(stored(experiment, folders[of])))
+            return network(saved_models.load(stored(experiment, folders[of])))
         case "network":
             run = build(experiment, data[of])
             run.go()

@@ -18,9 +18,9 @@ import numpy as np
 from sklearn.linear_model import Ridge, orthogonal_mp_gram
 from tqdm import trange
 
-from ksae_lab.data import Dataset, load_dataset
-from ksae_lab.krotov_hopfield import KrotovHopfield
-from ksae_lab.losses import mse
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.models.krotov_hopfield import KrotovHopfield
+from ksae_lab.nn.losses import mse
 from tools.tables import Job, fill, provenance
 
 EPOCHS, BATCH = 80, 100

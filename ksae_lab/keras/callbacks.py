@@ -9,9 +9,9 @@ from keras import ops
 
 from ksae_lab.keras.layers import choices_of
 from ksae_lab.keras.models import KSparseAutoencoder
-from ksae_lab.schedules import k_curriculum
-from ksae_lab.training import Run
-from ksae_lab.upkeep import DeadUnits, ResetDead
+from ksae_lab.training import dead_units
+from ksae_lab.training.loop import Run
+from ksae_lab.training.schedules import k_curriculum
 
 
 class KCurriculum(keras.callbacks.Callback):
@@ -87,7 +87,7 @@ class ResetDeadUnits(keras.callbacks.Callback):
     """Every `every` epochs, until progress `until`, each dead unit starts again at a leftover.
 
     x (samples, d) are the training images; `seed` decides which of them the units start at.
-    The recipe is that of `ksae_lab.upkeep.ResetDead`, and so are its arguments.
+    The recipe is that of `ksae_lab.training.dead_units.ResetDeadUnits`, and so are its arguments.
     The optimiser, any of Keras', forgets what it remembers of these weights: each slot goes back
     to where it began, Adagrad's accumulator to its initial value and an average of weights to the
     new weights. Adafactor's means over rows and columns stay.
@@ -102,7 +102,7 @@ class ResetDeadUnits(keras.callbacks.Callback):
     def __init__(self, x: np.ndarray, every: int, until: float = 0.5, seed: int = 0):
         super().__init__()
         self.x = x
-        self.recipe = ResetDead(monitor=None, every=every, until=until)
+        self.recipe = dead_units.ResetDeadUnits(monitor=None, every=every, until=until)
         self.rng = np.random.default_rng(seed)
 
     def on_train_begin(self, logs=None) -> None:
@@ -119,7 +119,7 @@ class ResetDeadUnits(keras.callbacks.Callback):
         model, choice = self.model, self.model.choice
         stand_in = model._in_numpy("linear")  # lends its weights; it is `model` that draws
         stand_in.reconstruct = partial(_reconstruct, model)
-        monitor = DeadUnits(choice.n_units, choice.dead_after)
+        monitor = dead_units.DeadUnitMonitor(choice.n_units, choice.dead_after)
         monitor.load_state({"silent": ops.convert_to_numpy(choice.silent)})
         begun_anew = []
         optimizer = SimpleNamespace(forget=lambda *which: begun_anew.append(which))

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from ksae_lab import topk
-from ksae_lab.topk import By
+from ksae_lab.nn import topk
+from ksae_lab.nn.topk import By
 
 RUNGS = (16, 64, 256, 1024)  # how far down a row is put in order: no further than k asks for
 
 
 def top_k_mask(h, k, *, by: By = "value"):
-    """Mark the k largest entries of each row: the tensor twin of `ksae_lab.topk.top_k_mask`.
+    """Mark the k largest entries of each row: the tensor twin of `ksae_lab.nn.topk.top_k_mask`.
 
     h has shape (..., n), the boolean mask too; exactly k, ties to the lowest index.
     `k` is a number or an integer tensor: it may change without the graph being traced again.
@@ -52,8 +52,8 @@ class Choice(keras.layers.Layer):
     `silent`, integers (n,), counts for each unit the inputs in training since it was last active;
     from `dead_after` on it is dead. On several devices the count is that of all together.
 
-    Raises what `ksae_lab.topk.top_k_mask` raises for a k or by that cannot work, `ValueError` for
-    an unknown activation or a `dead_after` below 1.
+    Raises what `ksae_lab.nn.topk.top_k_mask` raises for a k or by that cannot work, `ValueError`
+    for an unknown activation or a `dead_after` below 1.
 
     Chapter 6; chapter 8 for the dead.
     """
@@ -85,7 +85,7 @@ class Choice(keras.layers.Layer):
         self._k.assign(k)
 
     def check(self, k: int) -> None:
-        """Raises what `ksae_lab.topk.top_k_mask` raises for a k, a scalar, that cannot work."""
+        """Raises what `ksae_lab.nn.topk.top_k_mask` raises for a k, a scalar, that cannot work."""
         topk.top_k_mask(np.zeros(self.n_units), k, by=self.by)
 
     def dead(self):
@@ -149,7 +149,7 @@ class KSparse(Chooses, keras.layers.Dense):
     `layer.k = 7` changes k, in the middle of `fit` too. `dead_after` is a number of inputs.
     `options` are those of `Dense`.
 
-    Raises what `ksae_lab.topk.top_k_mask` raises for a k or by that cannot work.
+    Raises what `ksae_lab.nn.topk.top_k_mask` raises for a k or by that cannot work.
 
     Source: Makhzani & Frey (2013).
     Chapter 6.

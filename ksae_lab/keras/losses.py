@@ -1,4 +1,4 @@
-"""The two terms of `ksae_lab.losses` that keep units alive and different, and a loss, as tensors.
+"""The two terms of `ksae_lab.nn.losses` that keep units alive and different, and a loss.
 
 Their gradients come from the backend; the tests compare them with those written by hand.
 With a `tf.distribute` strategy each device takes the statistics of its own part of the batch.
@@ -14,7 +14,7 @@ def aux_k(x, x_hat, h, W_dec, dead, k_aux: int, weight: float = 1 / 32):
     """Dead units try to draw what the living ones left over: a scalar, 0 if none is dead.
 
     x and x_hat have shape (batch, d), h (batch, n), W_dec (n, d), dead (n,).
-    `ksae_lab.losses.AuxK` says what is computed.
+    `ksae_lab.nn.losses.AuxK` says what is computed.
 
     Source: Gao et al. (2024).
     Chapter 8.

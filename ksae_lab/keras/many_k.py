@@ -6,13 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from ksae_lab import autoencoder
-from ksae_lab.keras.choices import BatchChoice, JumpChoice, PrefixChoice
 from ksae_lab.keras.models import KSparseAutoencoder
+from ksae_lab.keras.selectors import BatchChoice, JumpChoice, PrefixChoice
+from ksae_lab.models import k_sparse
 
 
 @keras.saving.register_keras_serializable(package="ksae_lab")
-class ManyK(KSparseAutoencoder):
+class MultiTopK(KSparseAutoencoder):
     """A k-sparse autoencoder that learns to draw with several k, and with its first units alone.
 
     Each (k, prefix, weight) of `also` adds to the loss in training: weight times the mean squared
@@ -62,7 +62,7 @@ class ManyK(KSparseAutoencoder):
         """Everything `from_config` needs; k as it is now. The prefix is saved with the weights."""
         return {**super().get_config(), "also": [list(wish) for wish in self.also]}
 
-    def to_numpy(self) -> autoencoder.KSparseAutoencoder:
+    def to_numpy(self) -> k_sparse.KSparseAutoencoder:
         """The same model in NumPy, for the k that is set.
 
         Raises `ValueError` while the prefix leaves units out, which NumPy's model cannot.
@@ -112,7 +112,7 @@ class BatchTopK(KSparseAutoencoder):
             raise ValueError(f"With k = {self.k} no unit speaks for these images; train first.")
         self.threshold = smallest
 
-    def to_numpy(self) -> autoencoder.KSparseAutoencoder:
+    def to_numpy(self) -> k_sparse.KSparseAutoencoder:
         """Raises `ValueError`: there is no such model in NumPy.
 
         Chapter 16.
@@ -170,7 +170,7 @@ class JumpReLU(KSparseAutoencoder):
         own = {"price": self.price, "bandwidth": self.choice.bandwidth}
         return {**super().get_config(), **own}
 
-    def to_numpy(self) -> autoencoder.KSparseAutoencoder:
+    def to_numpy(self) -> k_sparse.KSparseAutoencoder:
         """Raises `ValueError`: there is no such model in NumPy.
 
         Chapter 16.

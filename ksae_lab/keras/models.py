@@ -4,30 +4,30 @@ import keras
 import numpy as np
 from keras import ops
 
-from ksae_lab import autoencoder
 from ksae_lab.keras import losses
 from ksae_lab.keras.layers import Choice, Chooses
-from ksae_lab.layers import Stage
-from ksae_lab.topk import By
+from ksae_lab.models import k_sparse
+from ksae_lab.nn.layers import Stage
+from ksae_lab.nn.topk import By
 
 
 @keras.saving.register_keras_serializable(package="ksae_lab")
 class KSparseAutoencoder(Chooses, keras.Model):
     """x̂ = z W_dec + b_dec with z = φ(h) ⊙ mask and h = (x − b_dec) W_enc + b_enc.
 
-    The mathematics, shapes and names of `ksae_lab.autoencoder.KSparseAutoencoder`:
+    The mathematics, shapes and names of `ksae_lab.models.k_sparse.KSparseAutoencoder`:
     x (batch, d), h and z (batch, n), W_enc (d, n), W_dec (n, d), b_enc (n,), b_dec (d,).
     Train it with `compile(optimizer, loss="mse")` and `fit(x, x)`; `k` may be changed meanwhile.
     `activation` is any that Keras takes, `by` is "value" or "magnitude".
     `unit_norm` keeps the rows of W_dec at length 1 (Keras' constraint leaves them 10⁻⁷ below).
     With `noise`, in grey levels, training shows it spoilt images and asks for the clean ones.
 
-    In training two terms may be added to the loss, see `ksae_lab.losses`: with `auxk` that many
+    In training two terms may be added to the loss, see `ksae_lab.nn.losses`: with `auxk` that many
     dead units draw the leftover, with `diversity` above 0 units pay for speaking together.
     A unit is dead once it has been silent for `dead_after` images: take an epoch's at least.
 
-    Raises what `ksae_lab.topk.top_k_mask` raises for a k or by that cannot work, and `ValueError`
-    for an unknown activation, `auxk` or `dead_after` below 1.
+    Raises what `ksae_lab.nn.topk.top_k_mask` raises for a k or by that cannot work, and
+    `ValueError` for an unknown activation, `auxk` or `dead_after` below 1.
 
     Source: Makhzani & Frey (2013) for the network; Gao et al. (2024) for b_dec on both sides.
     Chapter 6.
@@ -90,13 +90,13 @@ class KSparseAutoencoder(Chooses, keras.Model):
         name = getattr(self.choice.phi, "__name__", "units")
         return [Stage("image", n_pixels), Stage(name, n_units, self.k), Stage("image", n_pixels)]
 
-    def start_from(self, x: np.ndarray, rng: np.random.Generator, noise: float = 0.05) -> None:
-        """Start at the data x (samples, d), as `ksae_lab.autoencoder` does and says.
+    def init_from_data(self, x: np.ndarray, rng: np.random.Generator, noise: float = 0.05) -> None:
+        """Start at the data x (samples, d), as `ksae_lab.models.k_sparse` does and says.
 
         Chapter 6.
         """
         start = self._in_numpy("linear")  # the start is the same for every activation
-        start.start_from(x, rng, noise)
+        start.init_from_data(x, rng, noise)
         self._take(start)
 
     def pre_activations(self, x):
@@ -168,7 +168,7 @@ class KSparseAutoencoder(Chooses, keras.Model):
         }
 
     @classmethod
-    def from_numpy(cls, model: autoencoder.KSparseAutoencoder, **options) -> "KSparseAutoencoder":
+    def from_numpy(cls, model: k_sparse.KSparseAutoencoder, **options) -> "KSparseAutoencoder":
         """The same model in Keras, with copies of its weights; its dtype too.
 
         Terms of the loss are not taken over: give `auxk` and `diversity` among `options`.
@@ -190,19 +190,19 @@ class KSparseAutoencoder(Chooses, keras.Model):
         twin._take(model)
         return twin
 
-    def to_numpy(self) -> autoencoder.KSparseAutoencoder:
+    def to_numpy(self) -> k_sparse.KSparseAutoencoder:
         """The same model in NumPy, with copies of the weights and no terms of the loss.
 
-        Raises `ValueError` for an activation that `ksae_lab.activations` does not know.
+        Raises `ValueError` for an activation that `ksae_lab.nn.activations` does not know.
 
         Chapter 6.
         """
         name = keras.activations.serialize(self.choice.phi)
         return self._in_numpy({"silu": "swish"}.get(name, name))
 
-    def _in_numpy(self, activation: str) -> autoencoder.KSparseAutoencoder:
+    def _in_numpy(self, activation: str) -> k_sparse.KSparseAutoencoder:
         n_units, n_pixels = self.W_dec.shape
-        twin = autoencoder.KSparseAutoencoder(
+        twin = k_sparse.KSparseAutoencoder(
             n_pixels,
             n_units,
             self.k,
@@ -217,6 +217,6 @@ class KSparseAutoencoder(Chooses, keras.Model):
             w[:] = ops.convert_to_numpy(getattr(self, name))
         return twin
 
-    def _take(self, model: autoencoder.KSparseAutoencoder) -> None:
+    def _take(self, model: k_sparse.KSparseAutoencoder) -> None:
         for name, w in model.parameters.items():
             getattr(self, name).assign(w)

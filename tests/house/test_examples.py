@@ -69,7 +69,7 @@ def test_how_to_use_selects():
 
 @pytest.mark.parametrize("name", ["mnist5k", "mnist", "my_images.npz"])
 def test_how_to_use_names_data_sets_that_exist(name):
-    from ksae_lab.data import NAMES
+    from ksae_lab.data.datasets import NAMES
 
     assert f'load_dataset("{name}")' in blocks("book/how_to_use.md")[1]
     assert name in NAMES or name.endswith(".npz")

@@ -1,53 +1,33 @@
-"""The package is built in floors: imports point down only, and the lower floors are light."""
+"""Imports between the rooms of the package, and within a room, never go round in a circle.
+
+Nothing here lists the rooms: they are the folders, and what may import what follows from what does.
+"""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from tests.repo import ROOT, name
+from tests.repo import ROOT
 
 PACKAGE = ROOT / "ksae_lab"
-
-# From the ground up; a module imports from the floors below its own.
-FLOORS = [
-    {"_files", "_quiet", "_rows", "cards"},
-    {
-        "topk",
-        "activations",
-        "penalties",
-        "metrics",
-        "optimizers",
-        "schedules",
-        "data",
-        "code_length",
-        "probe",
-        "statistics",
-    },
-    {
-        "losses",
-        "relaxed",
-        "inference",
-        "layers",
-        "training",
-        "foldiak",
-        "krotov_hopfield",
-        "pursuit",
-    },
-    {"network", "coder", "upkeep"},
-    {"autoencoder", "sparse_dream", "sparse_coding"},
-    {"gradcheck", "storage", "settings", "as_found", "two_step", "evaluation", "compress"},
-    {"config"},
-    {"experiment"},
-    {"sweep"},
-    {"figures", "notebook", "keras"},
-    {"diagrams", "exercises", "__main__"},
-]
-LIGHT = sorted(set().union(*FLOORS[:9]))  # no TensorFlow, no plotting, no SciPy at import
-HEAVY = {"tensorflow", "keras", "matplotlib", "sklearn", "scipy", "pandas"}
 OUTSIDE = {"book", "notebooks", "tests", "tools"}
+LOUD = {"book", "keras"}  # the rooms that draw, and that start TensorFlow
+HEAVY = {"tensorflow", "keras", "matplotlib", "sklearn", "scipy", "pandas"}
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def module_of(path: Path) -> str:
+    """Its dotted name: "ksae_lab.nn.topk"; that of a room's `__init__` is the room's."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
 
 
 def imported(source: str) -> set[str]:
@@ -57,46 +37,88 @@ def imported(source: str) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = "ksae_lab" if node.level else node.module
-            base = f"{base}.{node.module}" if node.level and node.module else base
-            names |= {f"{base}.{alias.name}" for alias in node.names}
+            assert not node.level, "say the whole name"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-def wrong_imports(module: str, source: str) -> list[str]:
-    """The imports of a module, or of a file of a subpackage, that do not point down."""
-    floor = next(number for number, modules in enumerate(FLOORS) if module in modules)
-    below = {module}.union(*FLOORS[:floor])  # the files of a subpackage import each other
-    wrong = []
-    for target in sorted(imported(source)):
-        top, *rest = target.split(".")
-        if top in OUTSIDE or (top == "ksae_lab" and rest and rest[0] not in below):
-            wrong.append(target)
-    return wrong
+def modules_behind(names: set[str]) -> set[str]:
+    """The modules of the package that names stand for: `ksae_lab.nn.topk.By` is in `…nn.topk`."""
+    found = set()
+    for name in names:
+        while name and name not in MODULES:
+            name = name.rpartition(".")[0]
+        found |= {name} if name else set()
+    return found
 
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+def room_of(module: str) -> str:
+    """The first folder below the package, or the module itself if it lies in none."""
+    return module.split(".")[1]
 
 
-def module_of(path: Path) -> str:
-    """The module or subpackage that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """The names on a circle of a graph, first and last the same; none if there is no circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
 
 
-def test_every_module_stands_on_a_floor():
-    modules = {module_of(path) for path in FILES}
-    assert set().union(*FLOORS) == modules, "keep FLOORS in step with the modules"
+IMPORTS = {
+    module: modules_behind(imported(path.read_text(encoding="utf-8"))) - {module}
+    for module, path in MODULES.items()
+}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_imports_point_down(path):
-    assert wrong_imports(module_of(path), path.read_text(encoding="utf-8")) == []
+def test_modules_do_not_import_in_a_circle():
+    assert circle(IMPORTS) == []
 
 
-def test_the_package_itself_imports_nothing():
-    assert imported((PACKAGE / "__init__.py").read_text(encoding="utf-8")) == set()
+def test_rooms_do_not_import_in_a_circle():
+    rooms: dict[str, set[str]] = {}
+    for module, targets in IMPORTS.items():
+        room = room_of(module)
+        rooms.setdefault(room, set()).update({room_of(target) for target in targets} - {room})
+    assert len(rooms) > 8 and rooms["models"] >= {"nn", "training"}
+    assert circle(rooms) == []
 
 
+def test_a_circle_would_be_seen():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert modules_behind({"ksae_lab.nn.topk.By", "numpy.linalg"}) == {"ksae_lab.nn.topk"}
+
+
+def test_the_package_imports_nothing_from_outside_and_its_face_only_when_asked():
+    for path in FILES:
+        tops = {name.split(".")[0] for name in imported(path.read_text(encoding="utf-8"))}
+        assert not tops & OUTSIDE, path
+    assert "import ksae_lab" not in (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+
+
+def run(program: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+def test_the_package_itself_loads_no_numpy():
+    done = run("import sys, ksae_lab; print('numpy' in sys.modules)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
+def test_every_name_on_the_face_is_there_and_is_what_its_module_calls_so():
+    done = run(
+        "import ksae_lab\n"
+        "for name in ksae_lab.__all__:\n"
+        "    thing = getattr(ksae_lab, name)\n"
+        "    assert thing.__name__.rpartition('.')[2] == name, name\n"
+        "print(len(ksae_lab.__all__))"
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
+
+
+QUIET = sorted(m for m in MODULES if room_of(m) not in LOUD | {"__main__"})
 QUIET_IMPORT = f"""
 import importlib, sys, warnings
 import numpy as np
@@ -106,7 +128,7 @@ def state():
     return kind, keys.tolist(), rest, np.geterr(), list(warnings.filters)
 
 before = state()
-for module in {["ksae_lab", *(f"ksae_lab.{module}" for module in LIGHT)]}:
+for module in {QUIET}:
     importlib.import_module(module)
 assert state() == before, "an import changed the state of NumPy or of warnings"
 heavy = sorted({HEAVY} & set(sys.modules))
@@ -114,32 +136,13 @@ assert not heavy, f"an import loaded {{heavy}}"
 """
 
 
-def test_the_lower_floors_load_nothing_heavy_and_leave_no_trace():
-    run = subprocess.run(
-        [sys.executable, "-c", QUIET_IMPORT], capture_output=True, text=True, check=False
-    )
-    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+def test_quiet_rooms_load_nothing_heavy_and_leave_no_trace():
+    done = run(QUIET_IMPORT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import ksae_lab.network",
-        "from ksae_lab.network import Network",
-        "from ksae_lab import topk, network",
-        "from .network import Network",
-        "from . import network",
-        "from ksae_lab.training import fit",  # the same floor
-        "def f():\n    from ksae_lab.network import Network",
-        "import tools.execute",
-    ],
-)
-def test_the_lint_sees_an_import_that_does_not_point_down(source):
-    assert len(wrong_imports("layers", source)) == 1
-
-
-@pytest.mark.parametrize(
-    "source", ["import numpy", "from ksae_lab.topk import top_k_mask", "from . import topk"]
-)
-def test_the_lint_spares_imports_from_below(source):
-    assert wrong_imports("layers", source) == []
+@pytest.mark.parametrize("name", ["KSparseAutoencoder", "SparseDream", "KSparse"])
+def test_keras_twins_are_on_the_face_of_their_room(name):
+    done = run(f"from ksae_lab.keras import {name}; print({name}.__module__)")
+    assert done.returncode == 0 and done.stdout.startswith("ksae_lab.keras."), done.stderr
+    assert done.stderr == ""

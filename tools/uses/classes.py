@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from sklearn.decomposition import PCA
 
-from ksae_lab.data import Dataset
+from ksae_lab.data.datasets import Dataset
 from tools.probe import Stored
 from tools.tables import Job
 from tools.uses import Networks, settings

@@ -6,9 +6,9 @@ from functools import partial
 import numpy as np
 from sklearn.decomposition import PCA
 
-from ksae_lab.autoencoder import KSparseAutoencoder
-from ksae_lab.compress import prune, quantise
-from ksae_lab.data import Dataset
+from ksae_lab.data.datasets import Dataset
+from ksae_lab.models.compression import prune, quantise
+from ksae_lab.models.k_sparse import KSparseAutoencoder
 from tools.probe import measure
 from tools.tables import Job
 from tools.uses import Networks, by_seed, settings

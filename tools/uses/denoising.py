@@ -11,10 +11,10 @@ import numpy as np
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 from sklearn.decomposition import PCA
 
-from ksae_lab.data import Dataset
-from ksae_lab.experiment import build
-from ksae_lab.losses import mse
-from ksae_lab.settings import Experiment
+from ksae_lab.data.datasets import Dataset
+from ksae_lab.experiments.build import build
+from ksae_lab.experiments.settings import Experiment
+from ksae_lab.nn.losses import mse
 from tools.tables import Job
 from tools.uses import Networks, by_seed, settings
 

@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 from sklearn.decomposition import PCA
 
-from ksae_lab.data import Dataset
-from ksae_lab.probe import best_probe
+from ksae_lab.data.datasets import Dataset
+from ksae_lab.evaluation.probe import best_probe
 from tools.probe import Stored
 from tools.tables import Job
 from tools.uses import Networks, by_seed, settings

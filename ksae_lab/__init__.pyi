@@ -1,0 +1,42 @@
+# The face of the package, for lazy_loader and for type checkers.
+from . import book as book
+from . import data as data
+from . import evaluation as evaluation
+from . import experiments as experiments
+from . import inference as inference
+from . import keras as keras
+from . import models as models
+from . import nn as nn
+from . import training as training
+from .data.datasets import Dataset as Dataset
+from .data.datasets import load_dataset as load_dataset
+from .evaluation.report import evaluate as evaluate
+from .inference.pursuit import pursuit as pursuit
+from .inference.pursuit import refit as refit
+from .models.foldiak import Foldiak as Foldiak
+from .models.k_sparse import KSparseAutoencoder as KSparseAutoencoder
+from .models.krotov_hopfield import KrotovHopfield as KrotovHopfield
+from .models.network import Network as Network
+from .models.sparse_coding import SparseCoding as SparseCoding
+from .models.sparse_dream import SparseDream as SparseDream
+from .models.two_step import TwoStepEncoder as TwoStepEncoder
+from .nn.layers import Dense as Dense
+from .nn.layers import KSparse as KSparse
+from .nn.losses import AuxK as AuxK
+from .nn.losses import DeCov as DeCov
+from .nn.losses import mse as mse
+from .nn.topk import top_k_mask as top_k_mask
+from .training.callbacks import Freeze as Freeze
+from .training.callbacks import InputNoise as InputNoise
+from .training.callbacks import Scheduled as Scheduled
+from .training.dead_units import DeadUnitMonitor as DeadUnitMonitor
+from .training.dead_units import ResetDeadUnits as ResetDeadUnits
+from .training.dead_units import ReviveDead as ReviveDead
+from .training.gradcheck import check_gradients as check_gradients
+from .training.loop import Callback as Callback
+from .training.optimizers import SGD as SGD
+from .training.optimizers import AdaGrad as AdaGrad
+from .training.optimizers import Adam as Adam
+from .training.optimizers import RMSprop as RMSprop
+
+__version__: str

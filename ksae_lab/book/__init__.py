@@ -1,0 +1,1 @@
+"""What the pages need: figures, diagrams, glued numbers, exercises that check themselves."""

@@ -1,0 +1,58 @@
+"""What a trained model is worth on images that it has not seen, in one row of numbers."""
+
+import numpy as np
+
+from ksae_lab.evaluation import metrics
+from ksae_lab.evaluation.code_length import index_bits
+from ksae_lab.models.k_sparse import KSparseAutoencoder
+from ksae_lab.models.sparse_dream import SparseDream
+from ksae_lab.nn.losses import mse
+
+BATCH = 1000  # images at a time: codes take room
+VALUE_BITS = 8  # of each number in a code, where its size is told
+
+
+def evaluate(model: KSparseAutoencoder | SparseDream, x: np.ndarray) -> dict:
+    """How well a model draws the images x (images, d), and how it uses its units; all scalars.
+
+    "images" is their number and "units" that of the model's.
+    "mse", "fvu" (None if all images are equal), "psnr" in decibels (None if an image has no error)
+    and "ssim" compare images with their reconstructions; the last two are means over images.
+    "active_units" is the mean number of units that speak for an image, "dead_units" how many speak
+    for none, "busiest_unit" the share of images for which the most talkative one speaks, and
+    "selection_entropy" how evenly all of them are used, in bits (None if none speaks).
+    "code_bits" is the mean size of a code: which units speak, each combination equally likely, and
+    8 bits for what each of them says.
+
+    Raises `ValueError` for another kind of model, for no images, and for those of another size.
+
+    Chapter 13.
+    """
+    if not len(x):
+        raise ValueError("There are no images to evaluate the model on; give one or more.")
+    if not isinstance(model, KSparseAutoencoder | SparseDream):
+        raise ValueError(
+            f"A {type(model).__name__} cannot be evaluated here; "
+            "give a KSparseAutoencoder or a SparseDream."
+        )
+    x_hat, speaks = [], []
+    for start in range(0, len(x), BATCH):
+        z = model.encode(x[start : start + BATCH])
+        x_hat.append(model.decode(z))
+        speaks.append(z != 0)
+    x_hat, speaks = np.concatenate(x_hat), np.concatenate(speaks)
+    noise = metrics.psnr(metrics.squared_errors(x, x_hat)).mean()
+    active, units = metrics.active_units(speaks), speaks.shape[1]
+    return {
+        "images": len(x),
+        "mse": mse(x_hat, x),
+        "fvu": metrics.fvu(x, x_hat) if (x != x[0]).any() else None,
+        "psnr": float(noise) if np.isfinite(noise) else None,
+        "ssim": float(metrics.ssim(x, x_hat).mean()),
+        "units": units,
+        "active_units": float(active.mean()),
+        "dead_units": metrics.dead_units(speaks),
+        "busiest_unit": float(metrics.feature_density(speaks).max()),
+        "selection_entropy": metrics.selection_entropy(speaks) if speaks.any() else None,
+        "code_bits": float((index_bits(units, active) + VALUE_BITS * active).mean()),
+    }

@@ -1,0 +1,243 @@
+"""Many trainings from one file: every combination is run once, and all become one table.
+
+A sweep's file is an experiment's, with one section more that says what varies::
+
+    training: {epochs: 20}
+    sweep:
+      model.k: [5, 10, 20]
+      seed: [0, 1]
+      recipe:
+        plain: {}
+        curriculum: {curriculum: {k_start: 60}, training: {noise: 0.2}}
+
+An axis with a list is a setting and its values. An axis with names is whatever you call it, and
+each name stands for the settings that it changes. Here twelve runs come of it.
+
+Each run has a folder of its own, named after the hash of its settings, and finishes by itself:
+whatever is stopped or killed, the same call goes on with what is missing. Runs go through joblib,
+so where they happen is the caller's choice, by `joblib.parallel_config`.
+"""
+
+import json
+import reprlib
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from ksae_lab.experiments import archive, config
+from ksae_lab.experiments.settings import Experiment, flat
+from ksae_lab.experiments.train import COST, MODEL, train
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ERROR, LOCK = "error.txt", "lock"
+TABLE = "table.csv"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a sweep: its experiment, and the levels of the named axes that it stands on.
+
+    Chapter 13.
+    """
+
+    experiment: Experiment
+    levels: dict[str, str]
+
+    def folder(self, out: str | Path) -> Path:
+        """Where the run's files go, below the sweep's folder `out`.
+
+        Chapter 13.
+        """
+        return Path(out).expanduser() / "runs" / self.experiment.hash[:16]
+
+
+def load(path: str | Path) -> list[Planned]:
+    """The runs of a sweep's file, the last axis varying fastest.
+
+    Raises `FileNotFoundError` for a missing file and `ValueError`, in one sentence, for a file that
+    cannot be read, an axis without values, a run that is no experiment, and one that stands there
+    twice.
+
+    Chapter 13.
+    """
+    base = config.read(path)
+    axes = base.pop("sweep", None)
+    if not isinstance(axes, dict) or not axes:
+        raise ValueError(
+            f"{path} says nothing to vary; add a section such as `sweep: {{seed: [0, 1]}}`."
+        )
+    plan: dict[str, Planned] = {}
+    for combination in product(*(_levels(path, name, axis) for name, axis in axes.items())):
+        settings, levels = base, {}
+        for name, level, changes in combination:
+            settings = merged(settings, changes)
+            if isinstance(axes[name], dict):
+                levels[name] = level
+        here = ", ".join(f"{name} {level}" for name, level, _ in combination)
+        run = Planned(config.check(settings, f"{path}, {here}"), levels)
+        if run.experiment.hash in plan:
+            raise ValueError(f"{path}, {here}: another run has the same settings; leave one out.")
+        plan[run.experiment.hash] = run
+    return list(plan.values())
+
+
+def run(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
+    """Do what is missing of a plan in the folder `out`, and return its table.
+
+    joblib decides where: one after the other, unless the call stands in a `with` such as
+    `joblib.parallel_config(n_jobs=4)`, or, with workers that see the same folder,
+    `joblib.parallel_config(backend="dask")`. Each run has one thread for its matrices, so that
+    numbers do not depend on the place.
+    A run that fails leaves its error in the table, and is tried again by the next call.
+    A bar counts the runs. Ctrl-C raises `KeyboardInterrupt`; the table holds what is finished.
+
+    Raises `OSError` if `out` cannot be written, and `ChildProcessError`, one of its kinds, if a
+    worker of this machine was killed.
+
+    Chapter 13.
+    """
+    import joblib
+
+    out = Path(out).expanduser()
+    missing = [run for run in plan if not (run.folder(out) / MODEL).exists()]
+    write(table(plan, out), out / TABLE)  # whatever is wrong with the folder shows now
+    done = joblib.Parallel(return_as="generator_unordered")(
+        joblib.delayed(_complete)(run.experiment, run.folder(out)) for run in missing
+    )
+    try:
+        bar = tqdm(done, "sweep", len(plan), initial=len(plan) - len(missing), unit="run")
+        for _ in bar:
+            pass
+    except BrokenExecutor:
+        raise ChildProcessError(
+            "A worker was killed, perhaps for want of memory. What is finished is kept: "
+            "start again, with fewer jobs at a time."
+        ) from None
+    finally:
+        found = table(plan, out)
+        write(found, out / TABLE)
+    return found
+
+
+def table(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
+    """One row for each run of the plan that is finished, or has failed, in the plan's order.
+
+    Columns are the named axes, the settings ("model.k"), what `evaluate` says of test images, where
+    training came to and what it took ("seconds" of the processor, "memory" in bytes), versions, the
+    hash of the settings, and the "error" of a run that failed.
+
+    Raises `ValueError` if a file is damaged.
+
+    Chapter 13.
+    """
+    import pandas as pd
+
+    rows = []
+    for run in plan:
+        folder, facts, versions, error = run.folder(out), {}, {}, None
+        if (folder / MODEL).exists():
+            _, card = archive.read(folder / MODEL)
+            cost = json.loads((folder / COST).read_text(encoding="utf-8"))
+            facts = card["facts"]["metrics"] | card["facts"]["training"] | cost
+            versions = {f"version.{name}": of for name, of in card["libraries"].items()}
+        elif (folder / ERROR).exists():
+            error = (folder / ERROR).read_text(encoding="utf-8")
+        else:
+            continue
+        settings = flat(run.experiment.model_dump(mode="json", exclude_none=True))
+        rows.append(
+            run.levels
+            | settings
+            | facts
+            | versions
+            | {"experiment": run.experiment.hash, "error": error}
+        )
+    return pd.DataFrame(rows)
+
+
+def write(found: "pd.DataFrame", path: str | Path) -> None:
+    """Write a table in place of the earlier one, as .csv or .parquet.
+
+    Raises `ValueError` for another ending, `OSError` if the disk refuses, and `ImportError` where
+    Parquet's package, `ksae-lab[parquet]`, is missing.
+
+    Chapter 13.
+    """
+    path = Path(path).expanduser()
+    if path.suffix == ".csv":
+        archive.put(path, found.to_csv(index=False).encode())
+    elif path.suffix == ".parquet":
+        try:
+            table = found.to_parquet(index=False)
+        except ImportError:
+            raise ImportError(
+                f"{path} needs pyarrow; install ksae-lab[parquet], or choose .csv."
+            ) from None
+        archive.put(path, table)
+    else:
+        raise ValueError(f"{path} ends neither in .csv nor in .parquet; choose one of them.")
+
+
+def merged(base: dict, changes: dict | None) -> dict:
+    """`base` with `changes`, section by section; a scalar, a list or null replaces what was there.
+
+    Chapter 13.
+    """
+    result = dict(base)
+    for key, value in (changes or {}).items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        result[key] = merged(base[key], value) if both else value
+    return result
+
+
+def _levels(path, name: str, axis: object) -> list[tuple[str, str, dict]]:
+    """The axis' name with each of its levels: how it is called, and the settings it changes."""
+    if isinstance(axis, dict) and axis:
+        for level, changes in axis.items():
+            if not isinstance(changes, dict | None):
+                raise ValueError(
+                    f"{path}, {name} {level}: its settings are {reprlib.repr(changes)}; "
+                    "expected sections, such as `{model: {k: 5}}`."
+                )
+        return [(name, str(level), changes) for level, changes in axis.items()]
+    if isinstance(axis, list) and axis:
+        return [(name, str(value), _nested(name, value)) for value in axis]
+    raise ValueError(
+        f"{path}: `sweep.{name}` is {reprlib.repr(axis)}; "
+        "give a list of values, or levels by name with the settings of each."
+    )
+
+
+def _nested(name: str, value: object) -> dict:
+    """{"model": {"k": 5}} for "model.k" and 5."""
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return value
+
+
+def _complete(experiment: Experiment, folder: Path) -> None:
+    """One run, in whatever process it is given to; a lock keeps a second one out meanwhile.
+
+    The other one may be an orphan, whose sweep was killed: the lock goes when it is done or dead.
+    """
+    from filelock import FileLock
+    from threadpoolctl import threadpool_limits
+
+    folder.mkdir(parents=True, exist_ok=True)
+    quiet = np.errstate(over="ignore", invalid="ignore")  # training says if the loss runs away
+    with FileLock(folder / LOCK), threadpool_limits(1), quiet:
+        try:
+            train(experiment, folder, resume=True, quiet=True)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            archive.put(folder / ERROR, text.encode())
+        else:
+            (folder / ERROR).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Codes by optimisation in place of one pass: thresholding, competition, pursuit."""

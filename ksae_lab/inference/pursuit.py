@@ -1,0 +1,87 @@
+"""Better codes for a dictionary that stands: the best values for chosen units, and better choices.
+
+The images x (batch, d) are drawn by k rows of W (n, d), the atoms, and by nothing else: where a
+model has a mean image, take it away first. Codes are computed in float64.
+The best k of n atoms are not to be had in reasonable time. scikit-learn's `orthogonal_mp_gram`
+is the usual answer, one atom after the other; the pursuit here changes all k at once, and can
+start at the code of an encoder.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ksae_lab.nn.topk import top_k_mask
+
+RIDGE = 1e-10  # in units of an atom's squared length: two equal atoms share what one would get
+
+
+def refit(x: np.ndarray, W: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The best values for the chosen units: the code a (batch, n) with the least ‖x − a W‖².
+
+    x has shape (batch, d), W (n, d), and `chosen`, a mask, (batch, n): elsewhere a is zero.
+    The normal equations of each image, (W_c W_cᵀ) a_c = W_c x for its chosen rows W_c.
+
+    Raises `ValueError` for arrays that do not fit.
+
+    Chapter 13.
+    """
+    _check(x, W)
+    if chosen.shape != (len(x), len(W)):
+        raise ValueError(f"chosen has shape {chosen.shape}; expected {(len(x), len(W))}.")
+    W = W.astype(np.float64)
+    return _refit(x @ W.T, W @ W.T, chosen)
+
+
+def pursuit(
+    x: np.ndarray, W: np.ndarray, k: int, start: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Yield one code a (batch, n) after another by hard thresholding pursuit, never a worse one.
+
+    x has shape (batch, d), W (n, d) with rows of length 1; `start`, a code (batch, n), is zero if
+    not given. A step goes down the gradient of ½ ‖x − a W‖² by 1, chooses the k units that are then
+    largest by magnitude, and gives them their best values. An image whose error this does not
+    lower keeps the code that it had: the plain algorithm may go in circles.
+
+    Raises `ValueError` at the first step for arrays or a k that do not fit.
+
+    Source: Foucart (2011).
+    Chapter 13.
+    """
+    _check(x, W)
+    W = W.astype(np.float64)
+    drive, gram = x @ W.T, W @ W.T
+    a = np.zeros_like(drive) if start is None else start.astype(np.float64)
+    while True:
+        chosen = top_k_mask(a + drive - a @ gram, k, by="magnitude")
+        new = _refit(drive, gram, chosen)
+        better = _cost(new, drive, gram) < _cost(a, drive, gram)
+        a = np.where(better[:, None], new, a)
+        yield a
+
+
+def _cost(a: np.ndarray, drive: np.ndarray, gram: np.ndarray) -> np.ndarray:
+    """½ ‖x − a W‖² without ½ ‖x‖², which no code changes: (batch,)."""
+    return (a * (0.5 * a @ gram - drive)).sum(axis=1)
+
+
+def _refit(drive: np.ndarray, gram: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    # All images at once: each gets the rows and columns of its units, and where another image
+    # has more of them, rows of the identity, whose unknown is zero.
+    most = chosen.sum(axis=1).max(initial=0)
+    units = np.argsort(~chosen, axis=1, kind="stable")[:, :most]
+    real = np.take_along_axis(chosen, units, axis=1)
+    both = real[:, :, None] & real[:, None, :]
+    systems = np.where(both, gram[units[:, :, None], units[:, None, :]], np.eye(most))
+    systems += RIDGE * np.eye(most)
+    wanted = np.where(real, np.take_along_axis(drive, units, axis=1), 0)
+    a = np.zeros_like(drive)
+    np.put_along_axis(a, units, np.linalg.solve(systems, wanted[..., None])[..., 0], axis=1)
+    return a
+
+
+def _check(x: np.ndarray, W: np.ndarray) -> None:
+    if x.ndim != 2 or W.ndim != 2 or x.shape[1] != W.shape[1]:
+        raise ValueError(
+            f"x has shape {x.shape} and W {W.shape}; expected (batch, d) and (n, d), d the same."
+        )

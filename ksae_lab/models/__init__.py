@@ -1,0 +1,1 @@
+"""Networks, sparse autoencoders and their neighbours, all to one contract."""

@@ -1,0 +1,78 @@
+"""A smaller network from a trained one: weights that become zero, weights of few bits.
+
+Both functions return a copy and leave biases alone, which are few: n + d numbers beside 2 n d.
+Neither trains again.
+"""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+
+from ksae_lab.models.k_sparse import KSparseAutoencoder
+from ksae_lab.nn.topk import top_k_mask
+
+
+def prune(model: KSparseAutoencoder, share: float) -> KSparseAutoencoder:
+    """A copy without its smallest weights: that share of each matrix is zero.
+
+    W_enc (d, n) and W_dec (n, d) lose round(share · n · d) weights each, those of the least
+    magnitude, of two equal ones the later. Rows of W_dec become a little shorter than 1, and stay
+    so: what was pruned carried a part of the drawing.
+
+    Raises `ValueError` for a share outside 0…1, and `TypeError` for another kind of model.
+
+    Source: Han et al. (2015), without their training afterwards.
+    Chapter 15.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}; choose from 0, all weights stay, to 1, none does.")
+
+    def thinned(W: np.ndarray) -> np.ndarray:
+        kept = W.size - round(share * W.size)
+        return np.where(top_k_mask(W.ravel(), kept, by="magnitude").reshape(W.shape), W, 0)
+
+    return _with_matrices(model, thinned)
+
+
+def quantise(model: KSparseAutoencoder, bits: int = 8) -> KSparseAutoencoder:
+    """A copy whose weights are whole multiples of a step, and fit into that many bits.
+
+    Each unit has one step for what it reads, a column of W_enc (d, n), and one for what it draws, a
+    row of W_dec (n, d): its largest weight in magnitude, divided by 2^(bits − 1) − 1. Weights are
+    rounded to the nearest multiple. So zero stays zero, the largest weight stays what it is, and no
+    weight moves by more than half a step. There are 2^bits − 1 levels, as many below zero as above;
+    the one that is left over is not used.
+
+    Raises `ValueError` for bits outside 2…16, and `TypeError` if bits is no integer, and for
+    another kind of model.
+
+    Source: Jacob et al. (2018), who have one scale for each whole array.
+    Chapter 15.
+    """
+    if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)):
+        raise TypeError(f"bits is {bits!r}, not an integer. Give a number from 2 to 16.")
+    if not 2 <= bits <= 16:
+        raise ValueError(f"bits is {bits}; choose from 2, for −1, 0 and 1, to 16.")
+    top = 2 ** (int(bits) - 1) - 1
+
+    def rounded(W: np.ndarray) -> np.ndarray:
+        step = np.abs(W).max(axis=1, keepdims=True) / top
+        return step * np.round(W / np.where(step > 0, step, 1))
+
+    return _with_matrices(model, rounded)
+
+
+def _with_matrices(
+    model: KSparseAutoencoder, change: Callable[[np.ndarray], np.ndarray]
+) -> KSparseAutoencoder:
+    """A copy of the model, its matrices changed; `change` sees each as (n, d), one row a unit."""
+    if not isinstance(model, KSparseAutoencoder):
+        raise TypeError(f"A {type(model).__name__} is given; give a KSparseAutoencoder.")
+    other = copy.copy(model)
+    other.terms, other.latest = list(model.terms), None
+    other.W_dec = change(model.W_dec)
+    # Tied weights stay tied: a deep copy would have made two matrices of one.
+    other.W_enc = other.W_dec.T if model.tied else change(model.W_enc.T).T.copy()
+    other.b_enc, other.b_dec = model.b_enc.copy(), model.b_dec.copy()
+    return other

@@ -1,0 +1,107 @@
+"""Competing units: an image pulls the units that won it towards itself, and pushes one away."""
+
+import numpy as np
+
+from ksae_lab.nn.topk import top_k_mask
+
+
+class KrotovHopfield:
+    """Units that learn prototypes from ranks alone: no decoder, no loss, no gradient.
+
+    W (n, d) starts at standard normal numbers; row μ is the prototype of unit μ. An image x (d,)
+    overlaps with it by ⟨w, x⟩ = Σⱼ sign(wⱼ) abs(wⱼ)^(p−1) xⱼ. The units are ranked by overlap, and
+    g is 1 for the first `winners` of them, −`delta` for the one at place `rank`, else 0.
+    `n_pixels` is d, `n_units` n. Published: one winner, place 2, delta .4, p = 2.
+    Without a `rank`, the place after the winners is punished: the unit that came closest.
+
+    The winners' prototypes come to have Σⱼ abs(wⱼ)^p = 1, whatever they started with.
+
+    Raises `ValueError` unless 1 ≤ winners < rank ≤ n, p > 1 and delta ≥ 0.
+
+    Source: Krotov & Hopfield (2019), in the fast form of their code; several winners are
+    this book's, on a suggestion of Geisz (2020).
+    Chapter 12.
+    """
+
+    def __init__(
+        self,
+        n_pixels: int,
+        n_units: int,
+        winners: int = 1,
+        rank: int | None = None,
+        *,
+        delta: float = 0.4,
+        p: float = 2.0,
+        rng: np.random.Generator,
+        dtype: type = np.float32,
+    ):
+        rank = winners + 1 if rank is None else rank
+        if not 1 <= winners < rank <= n_units:
+            raise ValueError(
+                f"{winners} winners and the unit at place {rank} punished, of {n_units} units; "
+                "choose at least one winner, and a place after the winners that there is."
+            )
+        if p <= 1 or delta < 0:
+            raise ValueError(
+                f"p is {p} and delta {delta}; p must be above 1, since the overlap takes the power "
+                "p − 1 of the weights, and delta 0 or above, since it is taken off."
+            )
+        self.winners = winners
+        self.rank = rank
+        self.delta = delta
+        self.p = p
+        self.W = rng.normal(0, 1, (n_units, n_pixels)).astype(dtype)
+
+    def overlaps(self, x: np.ndarray) -> np.ndarray:
+        """⟨w, x⟩ of every unit with every image: x (batch, d) → (batch, n).
+
+        Raises `ValueError` for images of another shape.
+
+        Chapter 12.
+        """
+        d = self.W.shape[1]
+        if x.ndim != 2 or x.shape[1] != d:
+            raise ValueError(f"The images have shape {x.shape}; expected (batch, {d}).")
+        return x @ (np.sign(self.W) * np.abs(self.W) ** (self.p - 1)).T
+
+    def learn(self, x: np.ndarray, learning_rate: float, rounds: int = 1) -> None:
+        """Show one batch x (batch, d): ΔW_μ = Σ g_μ (x − ⟨w_μ, x⟩ w_μ), summed over its images.
+
+        ΔW is scaled so that the weight that moves most moves by `learning_rate`, a scalar.
+        It is published at .02, falling linearly to 0, with batches of 100.
+        With more `rounds` than the published one, ΔW is summed over them, and each round sees
+        what is left of x when the best prototype of the round before is projected out.
+
+        Raises `ValueError` for images of another shape, or no round.
+
+        Source: Mallat & Zhang (1993) for the leftover; to learn from it is this book's.
+        Chapter 12.
+        """
+        if rounds < 1:
+            raise ValueError(f"rounds is {rounds}; give 1 for the published rule, or more.")
+        step = np.zeros_like(self.W)
+        squares = (self.W**2).sum(axis=1)
+        for _ in range(rounds):
+            h = self.overlaps(x)
+            punished = top_k_mask(h, self.rank) & ~top_k_mask(h, self.rank - 1)
+            g = top_k_mask(h, self.winners) - self.delta * punished
+            g = g.astype(self.W.dtype)  # a mask minus a float is float64, twice the work
+            step += g.T @ x - (g * h).sum(axis=0)[:, None] * self.W
+            best = h.argmax(axis=1)
+            share = (x * self.W[best]).sum(axis=1) / squares[best]
+            x = x - share[:, None] * self.W[best]
+        largest = np.abs(step).max()
+        if largest > 0:
+            self.W += learning_rate / largest * step
+
+    def encode(self, x: np.ndarray, k: int) -> np.ndarray:
+        """A code z (batch, n) of x (batch, d): the k largest overlaps, relu, and else zeros.
+
+        There is no decoder; a linear one can be fitted to the codes by least squares.
+
+        Raises `ValueError` for images of another shape, or a k that is not from 0 to n.
+
+        Chapter 12.
+        """
+        h = self.overlaps(x)
+        return np.where(top_k_mask(h, k), np.maximum(h, 0), 0)

@@ -1,0 +1,100 @@
+"""Sparse coding: a dictionary learnt from codes that are searched for, image by image."""
+
+import numpy as np
+
+from ksae_lab.inference.iterative import after, fista, objective
+from ksae_lab.models.base import Coder
+from ksae_lab.nn.losses import Pass
+from ksae_lab.nn.rows import unit_rows
+
+
+class SparseCoding(Coder):
+    """A dictionary learnt by two loops, one in the other: x̂ = a W, with a the answer of `fista`.
+
+    x and x̂ have shape (batch, d), a (batch, n), W (n, d): `n_pixels` is d, `n_units` n.
+    The inner loop takes `steps` steps towards the codes with the least ½ ‖x − a W‖² + λ ‖a‖₁;
+    λ is `sparsity`. The outer loop takes one step with W, ΔW = η aᵀ (x − a W), or whatever an
+    optimizer makes of that gradient, and brings each atom back to length 1. Else longer atoms
+    would make every code cheaper. (Olshausen and Field adapt the lengths in place of that, until
+    each unit's codes have a set variance.)
+    Atoms start at random directions of `rng`, in `dtype`; `init_from_data` starts them at images.
+    At random directions nothing answers to an image by more than a large λ: then all codes are
+    zero, and so are all gradients. Each batch starts from a = 0, and no code is kept for the next
+    epoch.
+    `sparsity` and `steps` may be changed at any time.
+
+    Source: Olshausen & Field (1996).
+    Chapter 12.
+    """
+
+    def __init__(
+        self,
+        n_pixels: int,
+        n_units: int,
+        sparsity: float,
+        steps: int = 50,
+        *,
+        nonnegative: bool = False,
+        rng: np.random.Generator,
+        dtype: type = np.float32,
+    ):
+        self.sparsity = sparsity
+        self.steps = steps
+        self.nonnegative = nonnegative
+        self.latest: Pass | None = None
+        self.W = unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
+
+    def init_from_data(self, x: np.ndarray, rng: np.random.Generator) -> None:
+        """Start each atom at one image of x (samples, d), each drawn once if there are enough.
+
+        Chapter 12.
+        """
+        self.W[:] = unit_rows(x[rng.choice(len(x), len(self.W), replace=len(self.W) > len(x))])
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The live dictionary by name: W (n, d).
+
+        Chapter 12.
+        """
+        return {"W": self.W}
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """The code a (batch, n) of x (batch, d), after `steps` steps.
+
+        Raises `ValueError` for another shape, a negative `sparsity`, or no steps.
+
+        Chapter 12.
+        """
+        return after(self.steps, fista(x, self.W, self.sparsity, self.nonnegative))
+
+    def decode(self, a: np.ndarray) -> np.ndarray:
+        """The images x̂ (batch, d) that the codes a (batch, n) draw.
+
+        Chapter 12.
+        """
+        return a @ self.W
+
+    def loss_and_gradients(self, x: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+        """The loss of x (batch, d), a scalar, and its gradient for W, of shape (n, d).
+
+        The loss is the mean `objective` of x at the codes that were found. These change when W
+        does, but at a minimum over a, moving a changes nothing in first order: with codes that have
+        settled, the gradient at fixed codes is the gradient.
+        `latest` then holds the pass; its h is x Wᵀ, what the units hear before they compete.
+
+        Source: Danskin (1967) for the gradient of a minimum.
+        Chapter 12.
+        """
+        a = self.encode(x)
+        x_hat = self.decode(a)
+        self.latest = Pass(x, x @ self.W.T, a, x_hat, self.W)
+        loss = objective(x, a, self.W, self.sparsity).mean()
+        return float(loss), {"W": a.T @ (x_hat - x) / len(x)}
+
+    def constrain(self) -> None:
+        """Bring the atoms, the rows of W (n, d), back to length 1; called after each step.
+
+        Chapter 12.
+        """
+        self.W[:] = unit_rows(self.W)

@@ -1,0 +1,153 @@
+"""SparseDream: an autoencoder whose units talk to each other before they speak."""
+
+import numpy as np
+
+from ksae_lab.models.base import Coder
+from ksae_lab.nn import penalties
+from ksae_lab.nn.losses import Pass
+from ksae_lab.nn.rows import unit_rows
+
+INITS = ("as_found", "repaired")
+
+
+class SparseDream(Coder):
+    """x̂ = a W with a = relu(h Sᵀ + b) and h = relu(x Wᵀ): one matrix reads and draws.
+
+    x and x̂ have shape (batch, d), h and a (batch, n), W (n, d), S (n, n), b (n,):
+    `n_pixels` is d, `n_units` n. Row i of W is the prototype of unit i; S holds the lateral
+    weights, S[i, j] what unit j tells unit i.
+
+    The loss is ‖x̂ − x‖² + λ Σ penalty(a), the mean over the batch, + ρ Σᵢ (‖wᵢ‖² − 1)².
+    λ is `sparsity`, ρ `norm_weight`; `penalty` is a name from `ksae_lab.nn.penalties`.
+    Both weights may be changed at any time.
+
+    `init` says where training starts; b is zero in both.
+    "as_found": W uniform between 0 and 1, S between −1 and 1, rows of both at length 1.
+    "repaired": each prototype one of `images` (samples, d) that is not black, drawn without
+    repetition while there are enough, at length 1; S the identity, −`inhibition` off its diagonal.
+
+    Raises `ValueError` for an unknown penalty or init, and for missing, unfit or black `images`.
+
+    Source: Geisz (2020), who wrote the objective; the repaired start is this book's.
+    Chapter 9 for the network, chapter 10 for the gradient, chapter 11 for the repaired start.
+    """
+
+    def __init__(
+        self,
+        n_pixels: int,
+        n_units: int,
+        penalty: str = "tanh",
+        sparsity: float = 1.0,
+        norm_weight: float = 1.0,
+        init: str = "repaired",
+        *,
+        images: np.ndarray | None = None,
+        inhibition: float = 0.01,
+        rng: np.random.Generator,
+        dtype: type = np.float32,
+    ):
+        self.penalty = penalties.get(penalty)
+        self.sparsity = sparsity
+        self.norm_weight = norm_weight
+        self.latest: Pass | None = None
+        if init == "as_found":
+            W = rng.uniform(0, 1, (n_units, n_pixels))
+            S = unit_rows(rng.uniform(-1, 1, (n_units, n_units)))
+        elif init == "repaired":
+            if images is None or images.ndim != 2 or images.shape[1] != n_pixels:
+                given = "none" if images is None else f"an array {images.shape}"
+                raise ValueError(
+                    f"The repaired start draws prototypes from images (samples, {n_pixels}), "
+                    f"and was given {given}; pass the training images as images=…"
+                )
+            images = images[images.any(axis=1)]  # black has no direction
+            if not len(images):
+                raise ValueError("All images are black; give some that prototypes can start from.")
+            W = images[rng.choice(len(images), n_units, replace=n_units > len(images))]
+            S = (1 + inhibition) * np.eye(n_units) - inhibition
+        else:
+            raise ValueError(f"There is no init {init!r}; expected one of {', '.join(INITS)}.")
+        self.W = unit_rows(W).astype(dtype)
+        self.S = S.astype(dtype)
+        self.b = np.zeros(n_units, dtype)
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The live arrays by name: W (n, d), S (n, n), b (n,).
+
+        Chapter 9.
+        """
+        return {"W": self.W, "S": self.S, "b": self.b}
+
+    def activities(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """h, u = h Sᵀ + b, and the code a = relu(u), all (batch, n), for x (batch, d).
+
+        Raises `ValueError` for another shape.
+
+        Chapter 9.
+        """
+        d = self.W.shape[1]
+        if x.ndim != 2 or x.shape[1] != d:
+            raise ValueError(f"The images have shape {x.shape}; expected (batch, {d}).")
+        h = np.maximum(x @ self.W.T, 0)
+        u = h @ self.S.T + self.b
+        return h, u, np.maximum(u, 0)
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """The code a (batch, n) of x (batch, d): no number is negative, and most are zero.
+
+        Raises `ValueError` for another shape.
+
+        Chapter 9.
+        """
+        return self.activities(x)[-1]
+
+    def decode(self, a: np.ndarray) -> np.ndarray:
+        """The images x̂ (batch, d) that the codes a (batch, n) draw.
+
+        Chapter 9.
+        """
+        return a @ self.W
+
+    def choices(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
+        """Who passes each relu for x (batch, d): h > 0 and a > 0, both (batch, n), for `gradcheck`.
+
+        `target` is ignored; it is there so that every method takes the same batch.
+
+        Chapter 10.
+        """
+        h, _, a = self.activities(x)
+        return [h > 0, a > 0]
+
+    def loss_and_gradients(
+        self, x: np.ndarray, target: np.ndarray | None = None
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """The loss of x (batch, d), a scalar, and its gradient for each of `parameters`.
+
+        Give a `target` (batch, d) if x is a spoilt copy of what is to be drawn.
+        `latest` then holds the pass, for whoever watches the units.
+
+        Raises `ValueError` for another shape.
+
+        Chapter 10.
+        """
+        target = x if target is None else target
+        h, u, a = self.activities(x)
+        x_hat = self.decode(a)
+        self.latest = Pass(target, u, a, x_hat, self.W)
+        e = x_hat - target
+        excess = (self.W**2).sum(axis=1) - 1  # how far each ‖wᵢ‖² is from the unit sphere
+        of_images = (e**2).sum() + self.sparsity * self.penalty(a).sum()
+        loss = of_images / len(x) + self.norm_weight * (excess**2).sum()
+
+        d_x_hat = 2 * e / len(x)
+        da = d_x_hat @ self.W.T + self.sparsity * self.penalty.derivative(a) / len(x)
+        du = da * (u > 0)
+        dv = du @ self.S * (h > 0)  # v is what enters the first relu
+        gradients = {
+            # W draws, W reads, and W pays for its lengths.
+            "W": a.T @ d_x_hat + dv.T @ x + 4 * self.norm_weight * excess[:, None] * self.W,
+            "S": du.T @ h,
+            "b": du.sum(axis=0),
+        }
+        return float(loss), gradients

@@ -1,0 +1,1 @@
+"""What networks are made of: selections, activations, layers, losses, forward beside backward."""

@@ -1,0 +1,154 @@
+"""What a network pays for, and how that cost changes with what it did.
+
+The mean squared error is the price of a reconstruction.
+The two terms below it are paid to keep units alive and different from each other;
+each gives its value and its gradients, forward beside backward.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ksae_lab.nn.topk import top_k_mask
+
+
+def mse(x_hat: np.ndarray, x: np.ndarray) -> float:
+    """The mean of (x̂ − x)² over all images and pixels: a scalar, in squared grey levels.
+
+    Both arrays have shape (batch, d).
+    An image is d numbers between 0 and 1, so a value of .01 is a typical error of .1 a pixel.
+
+    Raises `ValueError` if the shapes differ: broadcasting would compare the wrong numbers.
+
+    Chapter 1.
+    """
+    _check_same_shape(x_hat, x)
+    return float(np.mean((x_hat - x) ** 2))
+
+
+def mse_gradient(x_hat: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """∂mse/∂x̂, of shape (batch, d): 2 (x̂ − x) shared out over batch · d numbers.
+
+    Raises `ValueError` if the shapes differ.
+
+    Chapter 3.
+    """
+    _check_same_shape(x_hat, x)
+    return 2 * (x_hat - x) / x.size
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What an autoencoder did with one batch: all that a further term of the loss may look at.
+
+    x, what was to be drawn, and x_hat have shape (batch, d), h and z (batch, n), W_dec (n, d).
+
+    Chapter 8.
+    """
+
+    x: np.ndarray
+    h: np.ndarray
+    z: np.ndarray
+    x_hat: np.ndarray
+    W_dec: np.ndarray
+
+
+class Term(Protocol):
+    """A further term of the loss: called with a `Pass`, it returns its value and its gradients.
+
+    The value is a scalar, already weighted; the gradients are a dict with some of the keys
+    "h", "z" (batch, n) and "W_dec" (n, d).
+
+    Chapter 8.
+    """
+
+    def __call__(self, seen: Pass) -> tuple[float, dict[str, np.ndarray]]:
+        """The term's value, a scalar, and its gradients."""
+
+
+class HasDead(Protocol):
+    """Whoever knows which units are dead: `dead` is boolean of shape (n,).
+
+    Chapter 8.
+    """
+
+    @property
+    def dead(self) -> np.ndarray:
+        """True for each dead unit, of shape (n,)."""
+
+
+class AuxK:
+    """Dead units try to draw what the living ones left over.
+
+    e = x − x̂ is the leftover, held fixed. Of the dead units, the `k_aux` with the largest h
+    draw ê = z_aux W_dec with z_aux = relu(h), without b_dec, which x̂ has had already.
+    The term is weight · Var(x) · mse(ê, e) / Var(e), where Var is the mean square around the
+    batch's mean image. The main loss of the source is mse(x̂, x) / Var(x); ours is plain mse,
+    so Var(x), a constant, stands here instead.
+    `monitor` says which units are dead; without dead units, or without leftover, the term is 0.
+
+    A dead unit with h ≤ 0 gets no gradient from an image: relu hides it.
+
+    Raises `ValueError` for k_aux below 1.
+
+    Source: Gao et al. (2024), as in their code.
+    Chapter 8.
+    """
+
+    def __init__(self, monitor: HasDead, k_aux: int, weight: float = 1 / 32):
+        if k_aux < 1:
+            raise ValueError(f"k_aux is {k_aux}; give the number of dead units to use, 1 or more.")
+        self.monitor = monitor
+        self.k_aux = k_aux
+        self.weight = weight
+
+    def __call__(self, seen: Pass) -> tuple[float, dict[str, np.ndarray]]:
+        """The value, a scalar, and gradients for "h" (batch, n) and "W_dec" (n, d)."""
+        dead = np.flatnonzero(self.monitor.dead)
+        e = seen.x - seen.x_hat  # from here on a constant: nothing flows back through x̂
+        spread = _variance(e)
+        if not len(dead) or spread == 0:
+            return 0.0, {}
+        h = seen.h[:, dead]
+        drawing = top_k_mask(h, min(self.k_aux, len(dead))) & (h > 0)
+        z_aux = np.where(drawing, h, 0)
+        e_hat = z_aux @ seen.W_dec[dead]
+        scale = self.weight * _variance(seen.x) / spread
+
+        d_e_hat = scale * mse_gradient(e_hat, e)
+        dh, dW_dec = np.zeros_like(seen.h), np.zeros_like(seen.W_dec)
+        dh[:, dead] = np.where(drawing, d_e_hat @ seen.W_dec[dead].T, 0)
+        dW_dec[dead] = z_aux.T @ d_e_hat
+        return scale * mse(e_hat, e), {"h": dh, "W_dec": dW_dec}
+
+
+class DeCov:
+    """Units that speak together pay for it: weight · ½ Σ_{i≠j} C_ij².
+
+    C (n, n) is the covariance of the codes z over the batch.
+
+    Source: Cogswell et al. (2016), who call it DeCov.
+    Chapter 8.
+    """
+
+    def __init__(self, weight: float):
+        self.weight = weight
+
+    def __call__(self, seen: Pass) -> tuple[float, dict[str, np.ndarray]]:
+        """The value, a scalar, and the gradient for "z" (batch, n)."""
+        centred = seen.z - seen.z.mean(axis=0)
+        between = centred.T @ centred / len(centred)
+        np.fill_diagonal(between, 0)
+        value = self.weight * 0.5 * float((between**2).sum())
+        # Centring needs no backward pass of its own: the rows of this sum to zero already.
+        return value, {"z": self.weight * 2 / len(centred) * centred @ between}
+
+
+def _variance(x: np.ndarray) -> float:
+    return float(np.mean((x - x.mean(axis=0)) ** 2))
+
+
+def _check_same_shape(x_hat: np.ndarray, x: np.ndarray) -> None:
+    if np.shape(x_hat) != np.shape(x):
+        raise ValueError(f"The output has shape {np.shape(x_hat)}, the target {np.shape(x)}.")

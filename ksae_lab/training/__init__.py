@@ -1,0 +1,1 @@
+"""From a gradient to a trained model: loop, optimizers, schedules, callbacks, gradient checks."""

@@ -1,0 +1,218 @@
+"""Mini-batch training of any model that has `parameters`, `loss` and `loss_and_gradients`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from tqdm import trange
+
+
+class Model(Protocol):
+    """What can be trained, and what `gradcheck` can check.
+
+    `parameters` maps names to live arrays; `loss_and_gradients` returns a scalar
+    and a dict with the same keys.
+    Two methods are optional. `constrain()` is called after each step, and puts right what a step
+    may have upset; `error(*batch)`, a scalar, is what validation measures in place of the loss,
+    where the loss has terms that are no error.
+
+    Chapter 3.
+    """
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Name → live array of any shape."""
+
+    def loss(self, *batch: np.ndarray) -> float:
+        """The loss of one batch, a scalar."""
+
+    def loss_and_gradients(self, *batch: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+        """The loss of one batch, and its gradient for each parameter, of the same shape."""
+
+
+class Optimizer(Protocol):
+    """Anything that can take a step in place.
+
+    Lab 1.
+    """
+
+    def step(self, parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray]) -> None:
+        """Change `parameters` in place by `gradients`, of the same names and shapes."""
+
+
+@dataclass
+class History:
+    """One number an epoch: the mean training loss seen on the way, and the validation loss.
+
+    `validation` stays empty if no validation data were given.
+    `notes` holds what the callbacks noted at each epoch's end, a list for each name.
+    `interrupted` says that training was stopped by hand before its last epoch.
+
+    Lab 1.
+    """
+
+    training: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    notes: dict[str, list[float]] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+class Callback:
+    """Takes part in training: before and after each step, and at the end of each epoch.
+
+    Every method does nothing here; a callback overrides those that it needs.
+    `state` and `load_state` are for those that remember, so that a training can be resumed.
+
+    Chapter 5.
+    """
+
+    def before_step(self, run: "Run") -> None:
+        """Called with the run before each step; `run.progress`, a scalar, goes from 0 to 1."""
+
+    def after_step(self, run: "Run") -> None:
+        """Called with the run after each step; the model has changed."""
+
+    def after_epoch(self, run: "Run") -> None:
+        """Called when the epoch's numbers stand in `run.history`."""
+
+    def notes(self) -> dict[str, float]:
+        """Numbers, each a scalar, for `History.notes`, asked for at the end of each epoch."""
+        return {}
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """What must be kept to go on later: name → array of any shape."""
+        return {}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take up a `state` of this callback again: name → array of any shape."""
+
+
+@dataclass
+class Run:
+    """A training as far as it has come: what it works on, and where it stands.
+
+    `data` and `validation` are tuples of arrays (samples, …), what the model's loss takes.
+    `epoch` counts whole epochs that are done, `progress` is the share of all steps, a scalar.
+    `batch` is what this step learns from; a callback may put something else in its place.
+    A bar shows the epochs, unless `quiet`.
+    `go` may be called on a run whose parts were brought back from a file: it goes on at `epoch`.
+
+    Chapter 5.
+    """
+
+    model: Model
+    data: tuple[np.ndarray, ...]
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int
+    rng: np.random.Generator
+    validation: tuple[np.ndarray, ...] | None = None
+    callbacks: Sequence[Callback] = ()
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    progress: float = 0.0
+    batch: tuple[np.ndarray, ...] = ()
+    quiet: bool = False
+
+    def go(self) -> History:
+        """Train from `epoch` to `epochs`; `fit` says what is raised.
+
+        Chapter 5.
+        """
+        if self.epochs < 0 or self.batch_size < 1:
+            raise ValueError(
+                f"{self.epochs} epochs and batches of {self.batch_size} make no training; "
+                "give a batch size of 1 or more and no negative epochs."
+            )
+        measure = getattr(self.model, "error", self.model.loss)
+        _check_samples(measure, self.data)
+        if self.validation is not None:
+            _check_samples(measure, self.validation)
+        history = self.history
+        history.interrupted = False
+        try:
+            bar = trange(
+                self.epoch,
+                self.epochs,
+                desc="training",
+                unit="epoch",
+                initial=self.epoch,
+                total=self.epochs,
+                **({"disable": True} if self.quiet else {}),  # else as the environment says
+            )
+            with bar:
+                for _ in bar:
+                    loss = self._one_epoch()
+                    # All of an epoch's numbers are there before the first is written down.
+                    validation = [] if self.validation is None else [measure(*self.validation)]
+                    history.training.append(loss)
+                    history.validation.extend(validation)
+                    for callback in self.callbacks:
+                        for name, value in callback.notes().items():
+                            history.notes.setdefault(name, []).append(value)
+                    self.epoch += 1
+                    bar.set_postfix(loss=f"{loss:.4g}")
+                    for callback in self.callbacks:
+                        callback.after_epoch(self)
+        except KeyboardInterrupt:
+            history.interrupted = True
+        return history
+
+    def _one_epoch(self) -> float:
+        """The mean loss per sample over one pass through the data."""
+        samples = len(self.data[0])
+        order = self.rng.permutation(samples)
+        starts = range(0, samples, self.batch_size)
+        constrain = getattr(self.model, "constrain", lambda: None)
+        total = 0.0
+        for step, start in enumerate(starts):
+            batch = order[start : start + self.batch_size]
+            self.progress = (self.epoch + step / len(starts)) / self.epochs
+            self.batch = tuple(array[batch] for array in self.data)
+            for callback in self.callbacks:
+                callback.before_step(self)
+            loss, gradients = self.model.loss_and_gradients(*self.batch)
+            if not np.isfinite(loss):
+                raise FloatingPointError(
+                    f"The loss is {loss}. If the data hold NaN, mend them; if not, the last step "
+                    "was too large: start again with a lower learning rate."
+                )
+            self.optimizer.step(self.model.parameters, gradients)
+            constrain()
+            for callback in self.callbacks:
+                callback.after_step(self)
+            total += loss * len(batch)
+        return total / samples
+
+
+def fit(model: Model, data: tuple[np.ndarray, ...], **how) -> History:
+    """Train in place: each epoch visits every sample once, in an order drawn from `rng`.
+
+    `data` is what the model's loss takes, for all samples: for a network the pair
+    x (samples, n_in) and target (samples, n_out); `validation` is the same for other samples.
+    `how` needs `optimizer`, `epochs`, `batch_size`, `rng`, and may have `validation` and
+    `callbacks`, as in `Run`.
+    A bar shows the epochs; TQDM_DISABLE=1 in the environment, set before the start, hides it.
+    Interrupt with Ctrl-C or the notebook's stop button: the model keeps what it has learned,
+    the history every whole epoch, and calling `fit` again goes on from there.
+
+    Raises `ValueError` if arrays are empty, differ in length or do not fit the model, for an
+    impossible number of epochs or batch size, and `FloatingPointError` as soon as the loss
+    is no longer finite.
+
+    Lab 1.
+    """
+    return Run(model, data, **how).go()
+
+
+def _check_samples(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> None:
+    """Let whatever is wrong with the data show before training, not an epoch later.
+
+    `measure` draws no random numbers, as a loss may: a resumed training must not be a draw ahead.
+    """
+    lengths = [len(array) for array in arrays]
+    if min(lengths) == 0 or max(lengths) != min(lengths):
+        raise ValueError(f"The arrays hold {lengths} samples; give equal numbers, at least one.")
+    measure(*(array[:1] for array in arrays))

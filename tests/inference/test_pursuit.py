@@ -1,0 +1,101 @@
+"""Pursuit: against NumPy's least squares, every support by hand, and an orthonormal dictionary."""
+
+from itertools import combinations, islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ksae_lab.inference.pursuit import pursuit, refit
+from ksae_lab.nn.topk import top_k_mask
+
+
+def problem(seed, n=9, d=6, batch=5):
+    rng = np.random.default_rng(seed)
+    W = rng.normal(size=(n, d))
+    return rng.normal(size=(batch, d)), W / np.linalg.norm(W, axis=1, keepdims=True), rng
+
+
+def errors(x, a, W):
+    return ((x - a @ W) ** 2).sum(axis=1)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_refit_is_least_squares_image_by_image(seed):
+    x, W, rng = problem(seed)
+    chosen = rng.random((5, 9)) < rng.random((5, 1)) * 0.6  # from none to six
+    chosen[:, 6:] = False
+    a = refit(x, W, chosen)
+    for image, mask, code in zip(x, chosen, a, strict=True):
+        expected = np.zeros(9)
+        expected[mask] = np.linalg.lstsq(W[mask].T, image, rcond=None)[0]
+        np.testing.assert_allclose(code, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_equal_atoms_share():
+    x, W, _ = problem(0)
+    W[1] = W[0]
+    a = refit(x, W, np.arange(9) < 2 * np.ones((5, 1)))
+    expected = x @ W[0] / 2
+    np.testing.assert_allclose(a[:, :2], np.stack([expected, expected], axis=1), rtol=1e-5)
+
+
+def test_no_unit_no_code():
+    x, W, _ = problem(0)
+    assert not refit(x, W, np.zeros((5, 9), bool)).any()
+    assert refit(x[:0], W, np.zeros((0, 9), bool)).shape == (0, 9)
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 6))
+def test_an_orthonormal_dictionary_needs_one_step(seed, k):
+    x, _, rng = problem(seed)
+    W = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    h = x @ W.T
+    first, second = islice(pursuit(x, W, k), 2)
+    np.testing.assert_allclose(first, h * top_k_mask(h, k, by="magnitude"), atol=1e-8)
+    np.testing.assert_array_equal(second, first)
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 4))
+def test_never_worse_never_more_than_k_and_never_below_the_best(seed, k):
+    x, W, _ = problem(seed)
+    start = np.where(top_k_mask(x @ W.T, k), x @ W.T, 0)
+    before = errors(x, start, W)
+    best = np.min(
+        [
+            errors(x, refit(x, W, np.isin(np.arange(9), units) & np.ones((5, 1), bool)), W)
+            for units in combinations(range(9), k)
+        ],
+        axis=0,
+    )
+    for a in islice(pursuit(x, W, k, start), 4):
+        assert (np.count_nonzero(a, axis=1) <= k).all()
+        now = errors(x, a, W)
+        assert (now <= before + 1e-9).all()
+        assert (now >= best - 1e-8).all()
+        before = now
+
+
+def test_it_finds_what_was_put_in():
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=(40, 20))
+    W /= np.linalg.norm(W, axis=1, keepdims=True)
+    truth = np.where(top_k_mask(rng.random((200, 40)), 4), rng.choice([-2.0, 2.0], (200, 40)), 0)
+    *_, a = islice(pursuit(truth @ W, W, 4), 8)
+    found = np.isclose(a, truth, atol=1e-6).all(axis=1)
+    one_pass = refit(truth @ W, W, top_k_mask(truth @ W @ W.T, 4, by="magnitude"))
+    at_once = np.isclose(one_pass, truth, atol=1e-6).all(axis=1)
+    assert found.mean() > 1.5 * at_once.mean() > 0
+
+
+def test_what_does_not_fit_is_refused():
+    x, W, _ = problem(0)
+    with pytest.raises(ValueError, match=r"expected \(5, 9\)"):
+        refit(x, W, np.ones((5, 6), bool))
+    with pytest.raises(ValueError, match="d the same"):
+        refit(x, W.T, np.ones((5, 6), bool))
+    with pytest.raises(ValueError, match="d the same"):
+        next(pursuit(x, W.T, 2))
+    with pytest.raises(ValueError, match="k"):
+        next(pursuit(x, W, 10))
