@@ -65,7 +65,7 @@ def experiment(task: str, k: int, seed: int) -> Experiment:
 def network(task: str, k: int, seed: int, known: Dataset) -> KSparseAutoencoder:
     """A k-sparse network that has learned what is known."""
     run = build(experiment(task, k, seed), known)
-    run.go()
+    run.fit()
     return run.model
 
 

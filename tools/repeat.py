@@ -38,7 +38,7 @@ def train_and_measure(experiment: Experiment, dataset: Dataset, alphas: list[flo
     """One row: errors, active units of test images, dead units, seconds, and what α gives."""
     started = time.process_time()
     run = build(experiment, dataset)
-    run.go()
+    run.fit()
     model = run.model
     row = {
         "validation": model.error(dataset.x_val),

@@ -202,7 +202,7 @@ def source(
             return network(saved_models.load(stored(experiment, folders[of])))
         case "network":
             run = build(experiment, data[of])
-            run.go()
+            run.fit()
             return network(run.model)
         case "images":
             return images(x, seed)

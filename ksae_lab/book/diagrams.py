@@ -103,11 +103,11 @@ def selection_histogram(z: np.ndarray) -> Figure:
 def training_progress(history: History) -> Figure:
     """What happened, epoch by epoch, on one time axis: the losses, and below whatever was noted.
 
-    Each name in `history.notes` has a panel of its own, such as k or the number of dead units.
+    Each name in `history.logs` has a panel of its own, such as k or the number of dead units.
 
     Chapter 5.
     """
-    noted = {name: values for name, values in history.notes.items() if values}
+    noted = {name: values for name, values in history.logs.items() if values}
     heights = [2.2] + [1] * len(noted)
     fig, axes = canvas(
         2.6 + 1.1 * len(noted),
@@ -144,14 +144,14 @@ def one_step(model: KSparseAutoencoder, x: np.ndarray) -> Figure:
 
     Chapter 8.
     """
-    terms, model.terms = model.terms, []
+    extra, model.auxiliary_losses = model.auxiliary_losses, []
     try:
         error, plain = model.loss_and_gradients(x)
     finally:
-        model.terms = terms
+        model.auxiliary_losses = extra
     _, gradients = model.loss_and_gradients(x)
     seen = model.latest
-    losses = {"error": error} | {type(t).__name__: t(seen)[0] for t in terms}
+    losses = {"error": error} | {type(t).__name__: t(seen)[0] for t in extra}
 
     fig, (selection, loss, norms, pattern) = canvas(9.0, 4)
 

@@ -10,12 +10,12 @@ from ksae_lab.nn.losses import AuxK, DeCov
 from ksae_lab.nn.relaxations import Relaxation
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
 from ksae_lab.training.dead_units import DeadUnitMonitor, ResetDeadUnits, ReviveDead
-from ksae_lab.training.loop import Callback, Run
+from ksae_lab.training.loop import Callback, Trainer
 from ksae_lab.training.optimizers import SGD, AdaGrad, Adam, RMSprop
 from ksae_lab.training.schedules import geometric, k_curriculum, linear
 
 
-def build(experiment: Experiment, dataset: Dataset) -> Run:
+def build(experiment: Experiment, dataset: Dataset) -> Trainer:
     """The training that an experiment describes, ready to go.
 
     Lab 2.
@@ -42,7 +42,7 @@ def build(experiment: Experiment, dataset: Dataset) -> Run:
         callbacks.append(Scheduled(optimizer, "learning_rate", falling))
     network = _dream if experiment.dream else _k_sparse
     model, own = network(experiment, x, rng, monitor)
-    return Run(
+    return Trainer(
         model,
         (x,),
         optimizer,
@@ -86,9 +86,9 @@ def _k_sparse(
             cooling = geometric(plan.temperature, plan.end)
             callbacks.append(Scheduled(model.select, "temperature", cooling))
     if term := experiment.auxk:
-        model.terms.append(AuxK(monitor, term.k_aux, term.weight))
+        model.auxiliary_losses.append(AuxK(monitor, term.k_aux, term.weight))
     if term := experiment.diversity:
-        model.terms.append(DeCov(term.weight))
+        model.auxiliary_losses.append(DeCov(term.weight))
     return model, callbacks
 
 

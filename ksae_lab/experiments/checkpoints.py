@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ksae_lab.experiments import archive
-from ksae_lab.training.loop import Callback, History, Run
+from ksae_lab.training.loop import Callback, History, Trainer
 
 PAUSE = 5.0  # seconds from one checkpoint to the next: writing one takes as long as some steps
 
@@ -30,35 +30,35 @@ class Checkpoint(Callback):
         """Of the processor, a scalar, in all sittings so far."""
         return self.earlier + time.process_time() - self.started
 
-    def after_epoch(self, run: Run) -> None:
+    def after_epoch(self, trainer: Trainer) -> None:
         """Write, if the last time is long enough ago."""
         if time.monotonic() - self.written >= PAUSE:
-            self.write(run)
+            self.write(trainer)
 
-    def write(self, run: Run) -> None:
+    def write(self, trainer: Trainer) -> None:
         """Write down the state of all that takes part."""
         arrays = {
             f"{owner}/{name}": array
-            for owner, state in _states(run).items()
+            for owner, state in _states(trainer).items()
             for name, array in state.items()
         }
         card = {
             "facts": self.facts,
-            "epoch": run.epoch,
-            "rng": run.rng.bit_generator.state,
-            "history": asdict(run.history),
+            "epoch": trainer.epoch,
+            "rng": trainer.rng.bit_generator.state,
+            "history": asdict(trainer.history),
             "seconds": self.seconds,
         }
         archive.write(self.path, arrays, card)
         self.written = time.monotonic()
 
 
-def _states(run: Run) -> dict[str, dict[str, np.ndarray]]:
-    callbacks = {f"callback{i}": callback.state for i, callback in enumerate(run.callbacks)}
-    return {"model": run.model.parameters, "optimizer": run.optimizer.state} | callbacks
+def _states(trainer: Trainer) -> dict[str, dict[str, np.ndarray]]:
+    callbacks = {f"callback{i}": callback.state for i, callback in enumerate(trainer.callbacks)}
+    return {"model": trainer.model.parameters, "optimizer": trainer.optimizer.state} | callbacks
 
 
-def restore(run: Run, arrays: dict[str, np.ndarray], card: dict) -> None:
+def restore(trainer: Trainer, arrays: dict[str, np.ndarray], card: dict) -> None:
     """Bring a run that `build` just made to where the checkpoint, its arrays and its card, stood.
 
     `arrays` have the shapes of the parameters and of what else remembers.
@@ -69,11 +69,11 @@ def restore(run: Run, arrays: dict[str, np.ndarray], card: dict) -> None:
     for key, array in arrays.items():
         owner, _, name = key.partition("/")
         states.setdefault(owner, {})[name] = array
-    for name, w in run.model.parameters.items():
+    for name, w in trainer.model.parameters.items():
         w[...] = states["model"][name]
-    run.optimizer.load_state(states["optimizer"])
-    for i, callback in enumerate(run.callbacks):
+    trainer.optimizer.load_state(states["optimizer"])
+    for i, callback in enumerate(trainer.callbacks):
         callback.load_state(states.get(f"callback{i}", {}))
-    run.epoch = card["epoch"]
-    run.rng.bit_generator.state = card["rng"]
-    run.history = History(**card["history"])
+    trainer.epoch = card["epoch"]
+    trainer.rng.bit_generator.state = card["rng"]
+    trainer.history = History(**card["history"])

@@ -50,7 +50,7 @@ def save(model: Network | KSparseAutoencoder | SparseDream, path: str | Path, **
     """Write a model: its card to `path`, which ends in .json, and its weights beside the card.
 
     `facts` are what the card is to tell beyond the model, such as data, config and metrics.
-    `terms` of the loss belong to training and are not saved.
+    `auxiliary_losses` belong to training and are not saved.
 
     Raises `ValueError`, with nothing written, for a model that `load` could not build again (with a
     `select`, or with parts of a class from elsewhere), and what `cards.write` raises.

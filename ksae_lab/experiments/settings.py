@@ -177,8 +177,6 @@ class Experiment(_Section):
         """SHA-256 of all settings, in hexadecimal: the same for the same settings, however written.
 
         What is null is left out: a setting that the package learns later changes no earlier hash.
-
-        Lab 2.
         """
         settings = json.dumps(self.model_dump(mode="json", exclude_none=True), sort_keys=True)
         return hashlib.sha256(settings.encode()).hexdigest()

@@ -52,10 +52,7 @@ class Planned:
     levels: dict[str, str]
 
     def folder(self, out: str | Path) -> Path:
-        """Where the run's files go, below the sweep's folder `out`.
-
-        Chapter 13.
-        """
+        """Where the run's files go, below the sweep's folder `out`."""
         return Path(out).expanduser() / "runs" / self.experiment.hash[:16]
 
 

@@ -72,7 +72,7 @@ def train(
         _put_settings(out / SETTINGS, experiment)
         checkpoint.write(run)  # whatever is wrong with the folder shows now
     run.callbacks = [*run.callbacks, checkpoint]  # the last, so that it sees what the others did
-    history = run.go()
+    history = run.fit()
     if history.interrupted:
         raise KeyboardInterrupt
     if experiment.selection:
@@ -156,12 +156,12 @@ def _last(history: History) -> dict:
     return {
         "training_loss": history.training[-1],
         "validation_mse": history.validation[-1] if history.validation else None,
-        "dead_in_training": history.notes["dead"][-1],
+        "dead_in_training": history.logs["dead"][-1],
     }
 
 
 def _csv(history: History) -> str:
-    columns = {"training": history.training, "validation": history.validation, **history.notes}
+    columns = {"training": history.training, "validation": history.validation, **history.logs}
     columns = {name: values for name, values in columns.items() if values}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -10,7 +10,7 @@ from keras import ops
 from ksae_lab.keras.layers import choices_of
 from ksae_lab.keras.models import KSparseAutoencoder
 from ksae_lab.training import dead_units
-from ksae_lab.training.loop import Run
+from ksae_lab.training.loop import Trainer
 from ksae_lab.training.schedules import k_curriculum
 
 
@@ -124,9 +124,9 @@ class ResetDeadUnits(keras.callbacks.Callback):
         begun_anew = []
         optimizer = SimpleNamespace(forget=lambda *which: begun_anew.append(which))
         epochs = self.params["epochs"]
-        run = Run(stand_in, (self.x,), optimizer, epochs, 1, self.rng, epoch=epoch + 1)
+        trainer = Trainer(stand_in, (self.x,), optimizer, epochs, 1, self.rng, epoch=epoch + 1)
         self.recipe.monitor = monitor
-        self.recipe.after_epoch(run)
+        self.recipe.after_epoch(trainer)
         for name, where in begun_anew:
             getattr(model, name).assign(getattr(stand_in, name))
             _forget(model.optimizer, getattr(model, name), where)

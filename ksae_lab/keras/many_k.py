@@ -66,8 +66,6 @@ class MultiTopK(KSparseAutoencoder):
         """The same model in NumPy, for the k that is set.
 
         Raises `ValueError` while the prefix leaves units out, which NumPy's model cannot.
-
-        Chapter 16.
         """
         if self.prefix < self.choice.n_units:
             raise ValueError(f"Only {self.prefix} units may speak; set `prefix` to all of them.")
@@ -103,8 +101,6 @@ class BatchTopK(KSparseAutoencoder):
         Do so after `k` was set. It also makes good what noise in training did to θ.
 
         Raises `ValueError` if nobody would speak.
-
-        Chapter 16.
         """
         h = self.pre_activations(x)
         smallest = float(self.choice.smallest(h, self.choice.mask_of_batch(h)))
@@ -113,10 +109,7 @@ class BatchTopK(KSparseAutoencoder):
         self.threshold = smallest
 
     def to_numpy(self) -> k_sparse.KSparseAutoencoder:
-        """Raises `ValueError`: there is no such model in NumPy.
-
-        Chapter 16.
-        """
+        """Raises `ValueError`: there is no such model in NumPy."""
         raise ValueError("In NumPy every image has k units; a batch's choice is in Keras only.")
 
 
@@ -171,8 +164,5 @@ class JumpReLU(KSparseAutoencoder):
         return {**super().get_config(), **own}
 
     def to_numpy(self) -> k_sparse.KSparseAutoencoder:
-        """Raises `ValueError`: there is no such model in NumPy.
-
-        Chapter 16.
-        """
+        """Raises `ValueError`: there is no such model in NumPy."""
         raise ValueError("NumPy's model has no thresholds; this one is in Keras only.")

@@ -82,19 +82,13 @@ class KSparseAutoencoder(Chooses, keras.Model):
 
     @property
     def stages(self) -> list[Stage]:
-        """The image, the units, the image again: three sizes, each a scalar.
-
-        Chapter 6.
-        """
+        """The image, the units, the image again: three sizes, each a scalar."""
         n_units, n_pixels = self.W_dec.shape
         name = getattr(self.choice.phi, "__name__", "units")
         return [Stage("image", n_pixels), Stage(name, n_units, self.k), Stage("image", n_pixels)]
 
     def init_from_data(self, x: np.ndarray, rng: np.random.Generator, noise: float = 0.05) -> None:
-        """Start at the data x (samples, d), as `ksae_lab.models.k_sparse` does and says.
-
-        Chapter 6.
-        """
+        """Start at the data x (samples, d), as `ksae_lab.models.k_sparse` does and says."""
         start = self._in_numpy("linear")  # the start is the same for every activation
         start.init_from_data(x, rng, noise)
         self._take(start)
@@ -103,8 +97,6 @@ class KSparseAutoencoder(Chooses, keras.Model):
         """h (batch, n) for x (batch, d).
 
         Raises `ValueError` for another shape.
-
-        Chapter 6.
         """
         x = ops.convert_to_tensor(x, self.compute_dtype)
         d = self.b_dec.shape[0]
@@ -114,24 +106,15 @@ class KSparseAutoencoder(Chooses, keras.Model):
         return ops.matmul(x - self.b_dec, W_enc) + self.b_enc
 
     def encode(self, x):
-        """The code z (batch, n) of x (batch, d): at most k numbers of a row are not zero.
-
-        Chapter 6.
-        """
+        """The code z (batch, n) of x (batch, d): at most k numbers of a row are not zero."""
         return self.choice(self.pre_activations(x))
 
     def decode(self, z):
-        """The images x̂ (batch, d) that the codes z (batch, n) draw.
-
-        Chapter 6.
-        """
+        """The images x̂ (batch, d) that the codes z (batch, n) draw."""
         return ops.matmul(z, self.W_dec) + self.b_dec
 
     def call(self, x, training=False):
-        """x̂ (batch, d) for x (batch, d); in training the terms are added to the loss.
-
-        Chapter 6.
-        """
+        """x̂ (batch, d) for x (batch, d); in training the terms are added to the loss."""
         h = self.pre_activations(self.noise(x, training=training))
         dead = self.choice.dead()  # before this batch is counted
         z = self.choice(h, training=training)
@@ -174,8 +157,6 @@ class KSparseAutoencoder(Chooses, keras.Model):
         Terms of the loss are not taken over: give `auxk` and `diversity` among `options`.
 
         Raises `ValueError` for a model with another selection than the mask.
-
-        Chapter 6.
         """
         if model.select is not None:
             raise ValueError("This model selects by something else than the mask; build it anew.")
@@ -194,8 +175,6 @@ class KSparseAutoencoder(Chooses, keras.Model):
         """The same model in NumPy, with copies of the weights and no terms of the loss.
 
         Raises `ValueError` for an activation that `ksae_lab.nn.activations` does not know.
-
-        Chapter 6.
         """
         name = keras.activations.serialize(self.choice.phi)
         return self._in_numpy({"silu": "swish"}.get(name, name))

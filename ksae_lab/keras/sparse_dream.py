@@ -65,10 +65,7 @@ class SparseDream(keras.Model):
 
     @property
     def sparsity(self) -> float:
-        """λ, what the penalties of all units weigh: a scalar; may be set at any time.
-
-        Chapter 11.
-        """
+        """λ, what the penalties of all units weigh: a scalar; may be set at any time."""
         return float(ops.convert_to_numpy(self._sparsity))
 
     @sparsity.setter
@@ -78,10 +75,7 @@ class SparseDream(keras.Model):
 
     @property
     def norm_weight(self) -> float:
-        """ρ, what it weighs that rows of W are not at length 1: a scalar; may be set at any time.
-
-        Chapter 11.
-        """
+        """ρ, the weight of rows of W that are not at length 1: a scalar; may be set at any time."""
         return float(ops.convert_to_numpy(self._norm_weight))
 
     @norm_weight.setter
@@ -93,8 +87,6 @@ class SparseDream(keras.Model):
         """The code a (batch, n) of x (batch, d): no number is negative.
 
         Raises `ValueError` for another shape.
-
-        Chapter 11.
         """
         x = ops.convert_to_tensor(x, self.compute_dtype)
         d = self.W.shape[1]
@@ -104,17 +96,11 @@ class SparseDream(keras.Model):
         return ops.relu(ops.matmul(h, ops.transpose(self.S)) + self.b)
 
     def decode(self, a):
-        """The images x̂ (batch, d) that the codes a (batch, n) draw.
-
-        Chapter 11.
-        """
+        """The images x̂ (batch, d) that the codes a (batch, n) draw."""
         return ops.matmul(a, self.W)
 
     def call(self, x):
-        """x̂ (batch, d) for x (batch, d); what a and W cost is added to the loss.
-
-        Chapter 11.
-        """
+        """x̂ (batch, d) for x (batch, d); what a and W cost is added to the loss."""
         a = self.encode(x)
         price = ops.mean(ops.sum(PRICES[self.penalty.name](a), axis=1))
         excess = ops.sum(ops.square(self.W), axis=1) - 1
@@ -137,10 +123,7 @@ class SparseDream(keras.Model):
 
     @classmethod
     def from_numpy(cls, model: sparse_dream.SparseDream, **options) -> "SparseDream":
-        """The same model in Keras, with copies of its weights; its dtype too.
-
-        Chapter 11.
-        """
+        """The same model in Keras, with copies of its weights; its dtype too."""
         n_units, n_pixels = model.W.shape
         settings = {
             "penalty": model.penalty.name,
@@ -154,10 +137,7 @@ class SparseDream(keras.Model):
         return twin
 
     def to_numpy(self) -> sparse_dream.SparseDream:
-        """The same model in NumPy, with copies of the weights.
-
-        Chapter 11.
-        """
+        """The same model in NumPy, with copies of the weights."""
         n_units, n_pixels = self.W.shape
         twin = sparse_dream.SparseDream(
             n_pixels,

@@ -18,30 +18,18 @@ class Coder(ABC):
 
     @abstractmethod
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """The codes (batch, n) of x (batch, d).
-
-        Chapter 5.
-        """
+        """The codes (batch, n) of x (batch, d)."""
 
     @abstractmethod
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """The images x̂ (batch, d) that the codes z (batch, n) draw.
-
-        Chapter 5.
-        """
+        """The images x̂ (batch, d) that the codes z (batch, n) draw."""
 
     @abstractmethod
     def loss_and_gradients(self, *batch: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss of a batch, a scalar, and its gradient for each of `parameters`.
-
-        Chapter 5.
-        """
+        """The loss of a batch, a scalar, and its gradient for each of `parameters`."""
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """x̂ (batch, d) for x (batch, d): what is drawn from the codes of x.
-
-        Chapter 5.
-        """
+        """x̂ (batch, d) for x (batch, d): what is drawn from the codes of x."""
         return self.decode(self.encode(x))
 
     def error(self, x: np.ndarray, target: np.ndarray | None = None) -> float:
@@ -49,21 +37,13 @@ class Coder(ABC):
 
         It is compared with `target` (batch, d), if there is one, else with x itself. Whatever else
         training lowers, terms and prices, does not count.
-
-        Chapter 5.
         """
         return mse(self.reconstruct(x), x if target is None else target)
 
     def loss(self, *batch: np.ndarray) -> float:
-        """What training lowers: a scalar for x (batch, d), or for x and a target (batch, d).
-
-        Chapter 5.
-        """
+        """What training lowers: a scalar for x (batch, d), or for x and a target (batch, d)."""
         return self.loss_and_gradients(*batch)[0]
 
     def fit(self, x: np.ndarray, **how) -> loop.History:
-        """Train on x (samples, d); `ksae_lab.training.loop.fit` says what else to give.
-
-        Chapter 5.
-        """
+        """Train on x (samples, d); `ksae_lab.training.loop.fit` says what else to give."""
         return loop.fit(self, (x,), **how)

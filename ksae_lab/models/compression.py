@@ -70,7 +70,7 @@ def _with_matrices(
     if not isinstance(model, KSparseAutoencoder):
         raise TypeError(f"A {type(model).__name__} is given; give a KSparseAutoencoder.")
     other = copy.copy(model)
-    other.terms, other.latest = list(model.terms), None
+    other.auxiliary_losses, other.latest = list(model.auxiliary_losses), None
     other.W_dec = change(model.W_dec)
     # Tied weights stay tied: a deep copy would have made two matrices of one.
     other.W_enc = other.W_dec.T if model.tied else change(model.W_enc.T).T.copy()

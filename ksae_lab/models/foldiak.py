@@ -56,8 +56,6 @@ class Foldiak:
         is .001 away from where it is pulled, or for twenty time constants.
 
         Raises `ValueError` for images of another shape.
-
-        Chapter 12.
         """
         d = self.q.shape[1]
         if x.ndim != 2 or x.shape[1] != d:
@@ -76,8 +74,6 @@ class Foldiak:
         """The binary code y (batch, n) of x (batch, d): 1 where y* settled above one half, else 0.
 
         Raises `ValueError` for images of another shape.
-
-        Chapter 12.
         """
         return (self.settle(x) > 0.5).astype(self.q.dtype)
 
@@ -90,8 +86,6 @@ class Foldiak:
         meet the weights from before: nearly the same for a few images, and much faster.
 
         Raises `ValueError` for images of another shape.
-
-        Chapter 12.
         """
         y = self.encode(x)
         counts = y.sum(axis=0)

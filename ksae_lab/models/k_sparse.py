@@ -7,7 +7,7 @@ import numpy as np
 from ksae_lab.models.base import Coder
 from ksae_lab.nn import activations
 from ksae_lab.nn.layers import Stage
-from ksae_lab.nn.losses import Pass, Term, mse, mse_gradient
+from ksae_lab.nn.losses import AuxiliaryLoss, ForwardPass, mse, mse_gradient
 from ksae_lab.nn.rows import unit_rows
 from ksae_lab.nn.topk import By, top_k_mask
 
@@ -27,8 +27,8 @@ class KSparseAutoencoder(Coder):
     `tied=True` uses one matrix for both: W_enc is then W_decᵀ itself, and no parameter of its own.
     Rows of W_dec keep length 1: else long rows and quiet units could say the same.
     They start at random directions of `rng`, W_enc at W_decᵀ, biases at zero, all of `dtype`;
-    `init_from_data` gives a better start. `k` and `terms` may be changed at any time.
-    `terms` are added to the mean squared error, see `ksae_lab.nn.losses`.
+    `init_from_data` gives a better start. `k` and `auxiliary_losses` may be changed at any time.
+    `auxiliary_losses` are added to the mean squared error, see `ksae_lab.nn.losses`.
     `select` replaces the mask by another selection, see `ksae_lab.nn.relaxations`.
 
     Raises what `top_k_mask` raises for a k or by that cannot work, and `ValueError` for an unknown
@@ -48,7 +48,7 @@ class KSparseAutoencoder(Coder):
         by: By = "value",
         tied: bool = False,
         unit_norm: bool = True,
-        terms: Sequence[Term] = (),
+        auxiliary_losses: Sequence[AuxiliaryLoss] = (),
         select: Selection | None = None,
         rng: np.random.Generator,
         dtype: type = np.float32,
@@ -58,9 +58,9 @@ class KSparseAutoencoder(Coder):
         self.by = by
         self.tied = tied
         self.unit_norm = unit_norm
-        self.terms = list(terms)
+        self.auxiliary_losses = list(auxiliary_losses)
         self.select = select
-        self.latest: Pass | None = None
+        self.latest: ForwardPass | None = None
         self.W_dec = unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
         self.W_enc = self.W_dec.T if tied else self.W_dec.T.copy()
         self.b_enc = np.zeros(n_units, dtype)
@@ -72,8 +72,6 @@ class KSparseAutoencoder(Coder):
 
         A row of W_dec is a centred image, drawn by `rng` without repetition while there are enough,
         plus normal noise of that many grey levels, brought to length 1; W_enc is W_decᵀ.
-
-        Chapter 5.
         """
         n, d = self.W_dec.shape
         self.b_dec[:] = x.mean(axis=0)
@@ -84,19 +82,13 @@ class KSparseAutoencoder(Coder):
 
     @property
     def stages(self) -> list[Stage]:
-        """The image, the units, the image again: three sizes, each a scalar.
-
-        Chapter 5.
-        """
+        """The image, the units, the image again: three sizes, each a scalar."""
         n, d = self.W_dec.shape
         return [Stage("image", d), Stage(self.phi.name, n, self.k), Stage("image", d)]
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """The live arrays by name: W_enc (d, n) unless tied, W_dec (n, d), b_enc (n,), b_dec (d,).
-
-        Chapter 5.
-        """
+        """The live arrays: W_enc (d, n) unless tied, W_dec (n, d), b_enc (n,), b_dec (d,)."""
         names = ["W_dec", "b_enc", "b_dec"] if self.tied else ["W_enc", "W_dec", "b_enc", "b_dec"]
         return {name: getattr(self, name) for name in names}
 
@@ -104,8 +96,6 @@ class KSparseAutoencoder(Coder):
         """h (batch, n) for x (batch, d).
 
         Raises `ValueError` for another shape.
-
-        Chapter 5.
         """
         d = len(self.b_dec)
         if x.ndim != 2 or x.shape[1] != d:
@@ -113,26 +103,18 @@ class KSparseAutoencoder(Coder):
         return (x - self.b_dec) @ self.W_enc + self.b_enc
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """The code z (batch, n) of x (batch, d): at most k numbers of a row are not zero.
-
-        Chapter 5.
-        """
+        """The code z (batch, n) of x (batch, d): at most k numbers of a row are not zero."""
         h = self.pre_activations(x)
         return np.where(top_k_mask(h, self.k, by=self.by), self.phi(h), 0)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """The images x̂ (batch, d) that the codes z (batch, n) draw.
-
-        Chapter 5.
-        """
+        """The images x̂ (batch, d) that the codes z (batch, n) draw."""
         return z @ self.W_dec + self.b_dec
 
-    def choices(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
+    def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """The mask (batch, n) that x (batch, d) leads to, alone in a list, as `gradcheck` asks.
 
         `target` is ignored; it is there so that every method takes the same batch.
-
-        Chapter 5.
         """
         return [top_k_mask(self.pre_activations(x), self.k, by=self.by)]
 
@@ -157,12 +139,12 @@ class KSparseAutoencoder(Coder):
             p, through_choice = self.select(h, self.k)
         z = phi * p
         x_hat = self.decode(z)
-        self.latest = Pass(target, h, z, x_hat, self.W_dec)
+        self.latest = ForwardPass(target, h, z, x_hat, self.W_dec)
         loss = mse(x_hat, target)
         d_x_hat = mse_gradient(x_hat, target)
 
         told = {"h": 0, "z": 0, "W_dec": 0}  # what the terms add to each gradient
-        for term in self.terms:
+        for term in self.auxiliary_losses:
             value, gradients = term(self.latest)
             loss += value
             for name, gradient in gradients.items():
@@ -182,9 +164,6 @@ class KSparseAutoencoder(Coder):
         return loss, {name: gradients[name] for name in self.parameters}
 
     def constrain(self) -> None:
-        """Bring the rows of W_dec (n, d) back to length 1, if `unit_norm`; called after each step.
-
-        Chapter 5.
-        """
+        """Bring the rows of W_dec (n, d) back to length 1, if `unit_norm`; after each step."""
         if self.unit_norm:
             self.W_dec[:] = unit_rows(self.W_dec)

@@ -56,8 +56,6 @@ class KrotovHopfield:
         """⟨w, x⟩ of every unit with every image: x (batch, d) → (batch, n).
 
         Raises `ValueError` for images of another shape.
-
-        Chapter 12.
         """
         d = self.W.shape[1]
         if x.ndim != 2 or x.shape[1] != d:
@@ -75,7 +73,6 @@ class KrotovHopfield:
         Raises `ValueError` for images of another shape, or no round.
 
         Source: Mallat & Zhang (1993) for the leftover; to learn from it is this book's.
-        Chapter 12.
         """
         if rounds < 1:
             raise ValueError(f"rounds is {rounds}; give 1 for the published rule, or more.")
@@ -100,8 +97,6 @@ class KrotovHopfield:
         There is no decoder; a linear one can be fitted to the codes by least squares.
 
         Raises `ValueError` for images of another shape, or a k that is not from 0 to n.
-
-        Chapter 12.
         """
         h = self.overlaps(x)
         return np.where(top_k_mask(h, k), np.maximum(h, 0), 0)

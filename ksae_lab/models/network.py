@@ -44,10 +44,7 @@ class Network:
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """The live arrays by name, first layer to last, of shapes (n_in, n_out) and (n_out,).
-
-        Chapter 3.
-        """
+        """The live arrays by name, first layer to last, of shapes (n_in, n_out) and (n_out,)."""
         return {
             f"{name}{i}": getattr(layer, name)
             for i, layer in enumerate(self.layers)
@@ -80,8 +77,6 @@ class Network:
         x has shape (batch, n_in), target (batch, n_out).
 
         Raises `ValueError` if a shape does not fit.
-
-        Chapter 3.
         """
         steps_back = []
         for layer in self.layers:
@@ -97,21 +92,16 @@ class Network:
         return loss, {name: gradients[name] for name in self.parameters}
 
     def loss(self, x: np.ndarray, target: np.ndarray) -> float:
-        """The mean squared error alone, a scalar; shapes as in `loss_and_gradients`.
-
-        Chapter 3.
-        """
+        """The mean squared error alone, a scalar; shapes as in `loss_and_gradients`."""
         return mse(self.predict(x), target)
 
-    def choices(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
+    def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """The masks (batch, n) that x (batch, n_in) leads to, one for each layer that selects.
 
         `target` is ignored; it is there so that every method takes the same batch.
-
-        Chapter 3.
         """
         inputs = [x, *self.outputs(x)]
-        masks = (layer.choices(x) for layer, x in zip(self.layers, inputs, strict=False))
+        masks = (layer.masks(x) for layer, x in zip(self.layers, inputs, strict=False))
         return [mask for mask in masks if mask is not None]
 
     def fit(self, x: np.ndarray, target: np.ndarray, **how) -> loop.History:

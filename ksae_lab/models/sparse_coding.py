@@ -4,7 +4,7 @@ import numpy as np
 
 from ksae_lab.inference.iterative import after, fista, objective
 from ksae_lab.models.base import Coder
-from ksae_lab.nn.losses import Pass
+from ksae_lab.nn.losses import ForwardPass
 from ksae_lab.nn.rows import unit_rows
 
 
@@ -41,38 +41,27 @@ class SparseCoding(Coder):
         self.sparsity = sparsity
         self.steps = steps
         self.nonnegative = nonnegative
-        self.latest: Pass | None = None
+        self.latest: ForwardPass | None = None
         self.W = unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
 
     def init_from_data(self, x: np.ndarray, rng: np.random.Generator) -> None:
-        """Start each atom at one image of x (samples, d), each drawn once if there are enough.
-
-        Chapter 12.
-        """
+        """Start each atom at one image of x (samples, d), each drawn once if there are enough."""
         self.W[:] = unit_rows(x[rng.choice(len(x), len(self.W), replace=len(self.W) > len(x))])
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """The live dictionary by name: W (n, d).
-
-        Chapter 12.
-        """
+        """The live dictionary by name: W (n, d)."""
         return {"W": self.W}
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """The code a (batch, n) of x (batch, d), after `steps` steps.
 
         Raises `ValueError` for another shape, a negative `sparsity`, or no steps.
-
-        Chapter 12.
         """
         return after(self.steps, fista(x, self.W, self.sparsity, self.nonnegative))
 
     def decode(self, a: np.ndarray) -> np.ndarray:
-        """The images x̂ (batch, d) that the codes a (batch, n) draw.
-
-        Chapter 12.
-        """
+        """The images x̂ (batch, d) that the codes a (batch, n) draw."""
         return a @ self.W
 
     def loss_and_gradients(self, x: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
@@ -84,17 +73,13 @@ class SparseCoding(Coder):
         `latest` then holds the pass; its h is x Wᵀ, what the units hear before they compete.
 
         Source: Danskin (1967) for the gradient of a minimum.
-        Chapter 12.
         """
         a = self.encode(x)
         x_hat = self.decode(a)
-        self.latest = Pass(x, x @ self.W.T, a, x_hat, self.W)
+        self.latest = ForwardPass(x, x @ self.W.T, a, x_hat, self.W)
         loss = objective(x, a, self.W, self.sparsity).mean()
         return float(loss), {"W": a.T @ (x_hat - x) / len(x)}
 
     def constrain(self) -> None:
-        """Bring the atoms, the rows of W (n, d), back to length 1; called after each step.
-
-        Chapter 12.
-        """
+        """Bring the atoms, the rows of W (n, d), back to length 1; called after each step."""
         self.W[:] = unit_rows(self.W)

@@ -4,7 +4,7 @@ import numpy as np
 
 from ksae_lab.models.base import Coder
 from ksae_lab.nn import penalties
-from ksae_lab.nn.losses import Pass
+from ksae_lab.nn.losses import ForwardPass
 from ksae_lab.nn.rows import unit_rows
 
 INITS = ("as_found", "repaired")
@@ -49,7 +49,7 @@ class SparseDream(Coder):
         self.penalty = penalties.get(penalty)
         self.sparsity = sparsity
         self.norm_weight = norm_weight
-        self.latest: Pass | None = None
+        self.latest: ForwardPass | None = None
         if init == "as_found":
             W = rng.uniform(0, 1, (n_units, n_pixels))
             S = unit_rows(rng.uniform(-1, 1, (n_units, n_units)))
@@ -73,18 +73,13 @@ class SparseDream(Coder):
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """The live arrays by name: W (n, d), S (n, n), b (n,).
-
-        Chapter 9.
-        """
+        """The live arrays by name: W (n, d), S (n, n), b (n,)."""
         return {"W": self.W, "S": self.S, "b": self.b}
 
     def activities(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """h, u = h Sᵀ + b, and the code a = relu(u), all (batch, n), for x (batch, d).
 
         Raises `ValueError` for another shape.
-
-        Chapter 9.
         """
         d = self.W.shape[1]
         if x.ndim != 2 or x.shape[1] != d:
@@ -97,19 +92,14 @@ class SparseDream(Coder):
         """The code a (batch, n) of x (batch, d): no number is negative, and most are zero.
 
         Raises `ValueError` for another shape.
-
-        Chapter 9.
         """
         return self.activities(x)[-1]
 
     def decode(self, a: np.ndarray) -> np.ndarray:
-        """The images x̂ (batch, d) that the codes a (batch, n) draw.
-
-        Chapter 9.
-        """
+        """The images x̂ (batch, d) that the codes a (batch, n) draw."""
         return a @ self.W
 
-    def choices(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
+    def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """Who passes each relu for x (batch, d): h > 0 and a > 0, both (batch, n), for `gradcheck`.
 
         `target` is ignored; it is there so that every method takes the same batch.
@@ -134,7 +124,7 @@ class SparseDream(Coder):
         target = x if target is None else target
         h, u, a = self.activities(x)
         x_hat = self.decode(a)
-        self.latest = Pass(target, u, a, x_hat, self.W)
+        self.latest = ForwardPass(target, u, a, x_hat, self.W)
         e = x_hat - target
         excess = (self.W**2).sum(axis=1) - 1  # how far each ‖wᵢ‖² is from the unit sphere
         of_images = (e**2).sum() + self.sparsity * self.penalty(a).sum()

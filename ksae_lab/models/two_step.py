@@ -37,10 +37,7 @@ class TwoStepEncoder(Coder):
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """The live arrays that learn: W1 (d, n), b1 (n,), W2 (d, n), S (n, n), b2 (n,).
-
-        Chapter 13.
-        """
+        """The live arrays that learn: W1 (d, n), b1 (n,), W2 (d, n), S (n, n), b2 (n,)."""
         return {name: getattr(self, name) for name in ("W1", "b1", "W2", "S", "b2")}
 
     def _first(self, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,27 +49,18 @@ class TwoStepEncoder(Coder):
         return h2, top_k_mask(h2, self.k, by="magnitude")
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """The code z (batch, n) of x (batch, d): at most k numbers of a row are not zero.
-
-        Chapter 13.
-        """
+        """The code z (batch, n) of x (batch, d): at most k numbers of a row are not zero."""
         c = x - self.b_dec
         h1, mask1 = self._first(c)
         h2, mask2 = self._second(c, self.phi(h1) * mask1)
         return h2 * mask2
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """The images x̂ (batch, d) that the codes z (batch, n) draw.
-
-        Chapter 13.
-        """
+        """The images x̂ (batch, d) that the codes z (batch, n) draw."""
         return z @ self.D + self.b_dec
 
-    def choices(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
-        """Both masks (batch, n) that x (batch, d) leads to, as `gradcheck` asks.
-
-        Chapter 13.
-        """
+    def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
+        """Both masks (batch, n) that x (batch, d) leads to, as `gradcheck` asks."""
         c = x - self.b_dec
         h1, mask1 = self._first(c)
         return [mask1, self._second(c, self.phi(h1) * mask1)[1]]
@@ -83,8 +71,6 @@ class TwoStepEncoder(Coder):
         """The error of x (batch, d), a scalar, and its gradient for each of `parameters`.
 
         Give a `target` (batch, d) if x is a spoilt copy of what is to be drawn.
-
-        Chapter 13.
         """
         target = x if target is None else target
         c = x - self.b_dec

@@ -61,10 +61,7 @@ class Dense:
         self.b = np.zeros(n_out, dtype)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """The output (batch, n_out), and the backward pass that belongs to it.
-
-        Chapter 3.
-        """
+        """The output (batch, n_out), and the backward pass that belongs to it."""
         h = x @ self.W + self.b
         z, slope = self.activate(h)
 
@@ -78,7 +75,7 @@ class Dense:
         """z and ∂z/∂h at the pre-activation h; all three of shape (batch, n_out)."""
         return self.phi(h), self.phi.derivative(h)
 
-    def choices(self, x: np.ndarray) -> np.ndarray | None:
+    def masks(self, x: np.ndarray) -> np.ndarray | None:
         """What the layer decides about x by yes or no; a dense layer decides nothing: None.
 
         Takes x of shape (batch, n_in).
@@ -121,6 +118,6 @@ class KSparse(Dense):
         z, slope = super().activate(h)
         return np.where(mask, z, 0), np.where(mask, slope, 0)
 
-    def choices(self, x: np.ndarray) -> np.ndarray:
+    def masks(self, x: np.ndarray) -> np.ndarray:
         """The mask (batch, n_out) that x (batch, n_in) leads to."""
         return top_k_mask(x @ self.W + self.b, self.k, by=self.by)

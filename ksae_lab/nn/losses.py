@@ -39,7 +39,7 @@ def mse_gradient(x_hat: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Pass:
+class ForwardPass:
     """What an autoencoder did with one batch: all that a further term of the loss may look at.
 
     x, what was to be drawn, and x_hat have shape (batch, d), h and z (batch, n), W_dec (n, d).
@@ -54,8 +54,8 @@ class Pass:
     W_dec: np.ndarray
 
 
-class Term(Protocol):
-    """A further term of the loss: called with a `Pass`, it returns its value and its gradients.
+class AuxiliaryLoss(Protocol):
+    """A further term of the loss: called with a `ForwardPass`, it returns value and gradients.
 
     The value is a scalar, already weighted; the gradients are a dict with some of the keys
     "h", "z" (batch, n) and "W_dec" (n, d).
@@ -63,7 +63,7 @@ class Term(Protocol):
     Chapter 8.
     """
 
-    def __call__(self, seen: Pass) -> tuple[float, dict[str, np.ndarray]]:
+    def __call__(self, seen: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
         """The term's value, a scalar, and its gradients."""
 
 
@@ -103,7 +103,7 @@ class AuxK:
         self.k_aux = k_aux
         self.weight = weight
 
-    def __call__(self, seen: Pass) -> tuple[float, dict[str, np.ndarray]]:
+    def __call__(self, seen: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
         """The value, a scalar, and gradients for "h" (batch, n) and "W_dec" (n, d)."""
         dead = np.flatnonzero(self.monitor.dead)
         e = seen.x - seen.x_hat  # from here on a constant: nothing flows back through x̂
@@ -135,7 +135,7 @@ class DeCov:
     def __init__(self, weight: float):
         self.weight = weight
 
-    def __call__(self, seen: Pass) -> tuple[float, dict[str, np.ndarray]]:
+    def __call__(self, seen: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
         """The value, a scalar, and the gradient for "z" (batch, n)."""
         centred = seen.z - seen.z.mean(axis=0)
         between = centred.T @ centred / len(centred)

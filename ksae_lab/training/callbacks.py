@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ksae_lab.training.loop import Callback, Model, Run
+from ksae_lab.training.loop import Callback, Model, Trainer
 
 
 class Scheduled(Callback):
@@ -22,11 +22,11 @@ class Scheduled(Callback):
         self.name = name
         self.schedule = schedule
 
-    def before_step(self, run: Run) -> None:
+    def before_step(self, trainer: Trainer) -> None:
         """Set what progress, a scalar, asks for."""
-        setattr(self.owner, self.name, self.schedule(run.progress))
+        setattr(self.owner, self.name, self.schedule(trainer.progress))
 
-    def notes(self) -> dict[str, float]:
+    def logs(self) -> dict[str, float]:
         """The setting's last value, a scalar, under its name."""
         return {self.name: getattr(self.owner, self.name)}
 
@@ -44,11 +44,11 @@ class InputNoise(Callback):
     def __init__(self, scale: float):
         self.scale = scale
 
-    def before_step(self, run: Run) -> None:
+    def before_step(self, trainer: Trainer) -> None:
         """Put (noisy x, x) in the place of (x,), both of shape (batch, d)."""
-        (x,) = run.batch
-        noise = run.rng.standard_normal(x.shape, dtype=x.dtype)
-        run.batch = (x + self.scale * noise, x)
+        (x,) = trainer.batch
+        noise = trainer.rng.standard_normal(x.shape, dtype=x.dtype)
+        trainer.batch = (x + self.scale * noise, x)
 
 
 class Freeze(Callback):
@@ -65,7 +65,7 @@ class Freeze(Callback):
             raise ValueError(f"There is no {missing[0]}; choose from {', '.join(parameters)}.")
         self.kept = {name: parameters[name].copy() for name in names}
 
-    def after_step(self, run: Run) -> None:
+    def after_step(self, trainer: Trainer) -> None:
         """Put each of them, of any shape, back."""
         for name, w in self.kept.items():
-            run.model.parameters[name][...] = w
+            trainer.model.parameters[name][...] = w

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ksae_lab.training.loop import Callback, Run
+from ksae_lab.training.loop import Callback, Trainer
 
 
 class DeadUnitMonitor(Callback):
@@ -29,13 +29,13 @@ class DeadUnitMonitor(Callback):
         """True for each unit that has been silent for `after` images or more, of shape (n,)."""
         return self.silent >= self.after
 
-    def after_step(self, run: Run) -> None:
-        """Count one batch of codes, run.model.latest.z of shape (batch, n)."""
-        z = run.model.latest.z
+    def after_step(self, trainer: Trainer) -> None:
+        """Count one batch of codes, trainer.model.latest.z of shape (batch, n)."""
+        z = trainer.model.latest.z
         self.silent += len(z)
         self.silent[(z != 0).any(axis=0)] = 0
 
-    def notes(self) -> dict[str, float]:
+    def logs(self) -> dict[str, float]:
         """The number of dead units, a scalar, as "dead"."""
         return {"dead": int(self.dead.sum())}
 
@@ -74,19 +74,23 @@ class ResetDeadUnits(Callback):
         self.every = every
         self.until = until
 
-    def after_epoch(self, run: Run) -> None:
+    def after_epoch(self, trainer: Trainer) -> None:
         """Reset what is dead now, if it is time."""
         dead = np.flatnonzero(self.monitor.dead)
-        if run.epoch % self.every or run.epoch > self.until * run.epochs or not len(dead):
+        if (
+            trainer.epoch % self.every
+            or trainer.epoch > self.until * trainer.epochs
+            or not len(dead)
+        ):
             return
-        model, x = run.model, run.data[0]
+        model, x = trainer.model, trainer.data[0]
         leftover = x - model.reconstruct(x)
         squares = (leftover**2).sum(axis=1, dtype=np.float64)
         if not squares.any():
             return  # every image is drawn perfectly: nothing is left to start from
         # Two units with one leftover would stay twins for good: no image twice while there are any.
         again = len(dead) > np.count_nonzero(squares)
-        chosen = run.rng.choice(len(x), len(dead), replace=again, p=squares / squares.sum())
+        chosen = trainer.rng.choice(len(x), len(dead), replace=again, p=squares / squares.sum())
         drawn = leftover[chosen]
         direction = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
         alive = np.delete(np.linalg.norm(model.W_enc, axis=0), dead)
@@ -95,7 +99,7 @@ class ResetDeadUnits(Callback):
         model.b_enc[dead] = 0
         for name, where in (("W_enc", np.s_[:, dead]), ("W_dec", dead), ("b_enc", dead)):
             if name in model.parameters:
-                run.optimizer.forget(name, where)
+                trainer.optimizer.forget(name, where)
         self.monitor.silent[dead] = 0
 
 
@@ -119,9 +123,9 @@ class ReviveDead(Callback):
         self.monitor = monitor
         self.rate = rate
 
-    def after_step(self, run: Run) -> None:
+    def after_step(self, trainer: Trainer) -> None:
         """Move S (n, n) and b (n,) of the dead a little towards their start."""
         dead = np.flatnonzero(self.monitor.dead)
-        run.model.S[dead] *= 1 - self.rate
-        run.model.S[dead, dead] += self.rate
-        run.model.b[dead] *= 1 - self.rate
+        trainer.model.S[dead] *= 1 - self.rate
+        trainer.model.S[dead, dead] += self.rate
+        trainer.model.b[dead] *= 1 - self.rate

@@ -73,7 +73,7 @@ def check_gradients(
     """Compare gradients with central differences, (L(w + ε) − L(w − ε)) / 2ε for each number w.
 
     `model` has `parameters`, `loss(*batch)` and `loss_and_gradients(*batch)`, and, if it selects,
-    `choices(*batch)`, a list of boolean arrays.
+    `masks(*batch)`, a list of boolean arrays.
     A nudge that changes a choice steps over a jump of the loss, where no slope exists:
     such numbers are left out and counted in `skipped`.
     `claimed` checks gradients from elsewhere (same names and shapes) in place of the model's own,
@@ -102,7 +102,7 @@ def check_gradients(
     if {name: np.shape(claimed.get(name)) for name in parameters} != shapes:
         raise ValueError(f"The gradients do not match the parameters, which are {shapes}.")
 
-    before = _choices(model, batch)
+    before = _masks(model, batch)
     numerical = {name: np.empty_like(w) for name, w in parameters.items()}
     for name, w in parameters.items():
         for i in np.ndindex(w.shape):
@@ -121,7 +121,7 @@ def _slope(model, batch, w, i, epsilon, before) -> float:
     try:
         for nudged in (original + epsilon, original - epsilon):
             w[i] = nudged
-            if not _same(_choices(model, batch), before):
+            if not _same(_masks(model, batch), before):
                 return float("nan")
             losses.append(model.loss(*batch))
     finally:
@@ -129,8 +129,8 @@ def _slope(model, batch, w, i, epsilon, before) -> float:
     return (losses[0] - losses[1]) / (2 * epsilon)
 
 
-def _choices(model, batch) -> list[np.ndarray]:
-    return model.choices(*batch) if hasattr(model, "choices") else []
+def _masks(model, batch) -> list[np.ndarray]:
+    return model.masks(*batch) if hasattr(model, "masks") else []
 
 
 def _same(now: list[np.ndarray], before: list[np.ndarray]) -> bool:

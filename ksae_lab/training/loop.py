@@ -46,7 +46,7 @@ class History:
     """One number an epoch: the mean training loss seen on the way, and the validation loss.
 
     `validation` stays empty if no validation data were given.
-    `notes` holds what the callbacks noted at each epoch's end, a list for each name.
+    `logs` holds what the callbacks noted at each epoch's end, a list for each name.
     `interrupted` says that training was stopped by hand before its last epoch.
 
     Lab 1.
@@ -54,7 +54,7 @@ class History:
 
     training: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
-    notes: dict[str, list[float]] = field(default_factory=dict)
+    logs: dict[str, list[float]] = field(default_factory=dict)
     interrupted: bool = False
 
 
@@ -67,17 +67,17 @@ class Callback:
     Chapter 5.
     """
 
-    def before_step(self, run: "Run") -> None:
-        """Called with the run before each step; `run.progress`, a scalar, goes from 0 to 1."""
+    def before_step(self, trainer: "Trainer") -> None:
+        """Called with the run before each step; `trainer.progress`, a scalar, goes from 0 to 1."""
 
-    def after_step(self, run: "Run") -> None:
+    def after_step(self, trainer: "Trainer") -> None:
         """Called with the run after each step; the model has changed."""
 
-    def after_epoch(self, run: "Run") -> None:
-        """Called when the epoch's numbers stand in `run.history`."""
+    def after_epoch(self, trainer: "Trainer") -> None:
+        """Called when the epoch's numbers stand in `trainer.history`."""
 
-    def notes(self) -> dict[str, float]:
-        """Numbers, each a scalar, for `History.notes`, asked for at the end of each epoch."""
+    def logs(self) -> dict[str, float]:
+        """Numbers, each a scalar, for `History.logs`, asked for at the end of each epoch."""
         return {}
 
     @property
@@ -90,14 +90,14 @@ class Callback:
 
 
 @dataclass
-class Run:
+class Trainer:
     """A training as far as it has come: what it works on, and where it stands.
 
     `data` and `validation` are tuples of arrays (samples, …), what the model's loss takes.
     `epoch` counts whole epochs that are done, `progress` is the share of all steps, a scalar.
     `batch` is what this step learns from; a callback may put something else in its place.
     A bar shows the epochs, unless `quiet`.
-    `go` may be called on a run whose parts were brought back from a file: it goes on at `epoch`.
+    `fit` may be called on a run whose parts were brought back from a file: it goes on at `epoch`.
 
     Chapter 5.
     """
@@ -116,11 +116,8 @@ class Run:
     batch: tuple[np.ndarray, ...] = ()
     quiet: bool = False
 
-    def go(self) -> History:
-        """Train from `epoch` to `epochs`; `fit` says what is raised.
-
-        Chapter 5.
-        """
+    def fit(self) -> History:
+        """Train from `epoch` to `epochs`; `fit` says what is raised."""
         if self.epochs < 0 or self.batch_size < 1:
             raise ValueError(
                 f"{self.epochs} epochs and batches of {self.batch_size} make no training; "
@@ -150,8 +147,8 @@ class Run:
                     history.training.append(loss)
                     history.validation.extend(validation)
                     for callback in self.callbacks:
-                        for name, value in callback.notes().items():
-                            history.notes.setdefault(name, []).append(value)
+                        for name, value in callback.logs().items():
+                            history.logs.setdefault(name, []).append(value)
                     self.epoch += 1
                     bar.set_postfix(loss=f"{loss:.4g}")
                     for callback in self.callbacks:
@@ -193,7 +190,7 @@ def fit(model: Model, data: tuple[np.ndarray, ...], **how) -> History:
     `data` is what the model's loss takes, for all samples: for a network the pair
     x (samples, n_in) and target (samples, n_out); `validation` is the same for other samples.
     `how` needs `optimizer`, `epochs`, `batch_size`, `rng`, and may have `validation` and
-    `callbacks`, as in `Run`.
+    `callbacks`, as in `Trainer`.
     A bar shows the epochs; TQDM_DISABLE=1 in the environment, set before the start, hides it.
     Interrupt with Ctrl-C or the notebook's stop button: the model keeps what it has learned,
     the history every whole epoch, and calling `fit` again goes on from there.
@@ -204,7 +201,7 @@ def fit(model: Model, data: tuple[np.ndarray, ...], **how) -> History:
 
     Lab 1.
     """
-    return Run(model, data, **how).go()
+    return Trainer(model, data, **how).fit()
 
 
 def _check_samples(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> None:

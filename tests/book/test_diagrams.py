@@ -72,16 +72,16 @@ class Monitor:
 def test_one_step_measures_what_it_shows():
     model = KSparseAutoencoder(7, 9, 3, rng=rng, dtype=np.float64)
     x = rng.normal(size=(5, 7))
-    model.terms = [AuxK(Monitor(), 2, weight=1.0), DeCov(0.5)]
-    terms = list(model.terms)
+    model.auxiliary_losses = [AuxK(Monitor(), 2, weight=1.0), DeCov(0.5)]
+    terms = list(model.auxiliary_losses)
     selection, loss, norms, pattern = diagrams.one_step(model, x).axes
-    assert model.terms == terms, "the model is as it was"
+    assert model.auxiliary_losses == terms, "the model is as it was"
 
     total, gradients = model.loss_and_gradients(x)
     shown = [bar.get_width() for bar in loss.patches]
     assert sum(shown) == pytest.approx(total) and shown[0] == pytest.approx(model.error(x))
     by_error, by_terms = (line.get_xdata() for line in norms.lines)
-    model.terms = []
+    model.auxiliary_losses = []
     _, plain = model.loss_and_gradients(x)
     for i, name in enumerate(gradients):
         assert by_error[i] == pytest.approx(np.linalg.norm(plain[name]))

@@ -107,10 +107,10 @@ def test_a_loaded_model_can_be_trained_and_tied_stays_tied(path):
 def test_k_is_saved_as_it_is_now_and_terms_are_not(path):
     model = build()
     model.k = np.int64(4)
-    model.terms.append(DeCov(1))
+    model.auxiliary_losses.append(DeCov(1))
     saved_models.save(model, path)
     assert saved_models.load(path).k == 4
-    assert saved_models.load(path).terms == []
+    assert saved_models.load(path).auxiliary_losses == []
 
 
 number = st.sampled_from([floating_dtypes(endianness="="), integer_dtypes(endianness="=")])

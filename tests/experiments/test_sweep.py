@@ -123,13 +123,13 @@ def test_a_row_has_everything_that_is_needed_to_know_what_it_is(plan, tmp_path):
     assert table["model.k"].tolist() == [2, 4, 2, 4]
     last = runs[-1].experiment
     training = build(last, load_dataset(last.data))
-    history = training.go()
+    history = training.fit()
     row = table.iloc[-1]
     for name, value in evaluate(training.model, load_dataset(last.data).x_test).items():
         assert row[name] == value, name
     assert row["validation_mse"] == history.validation[-1]
     assert row["training_loss"] == history.training[-1]
-    assert row["dead_in_training"] == history.notes["dead"][-1]
+    assert row["dead_in_training"] == history.logs["dead"][-1]
     assert row["experiment"] == last.hash
     settings = {name: value for name, value in row.items() if name in last.model_dump()["model"]}
     assert settings == {}, "settings have dotted names"

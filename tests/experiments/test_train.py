@@ -134,7 +134,7 @@ def test_everything_that_can_be_asked_for_is_there(settings, dataset):
     (monitor,) = callbacks(run, DeadUnitMonitor)
     (resets,) = callbacks(run, ResetDeadUnits)
     (noise,) = callbacks(run, InputNoise)
-    auxk, diversity = run.model.terms
+    auxk, diversity = run.model.auxiliary_losses
     assert monitor.after == 25
     assert monitor.silent.shape == (30,)
     assert (type(auxk), auxk.k_aux, auxk.weight) == (AuxK, 4, 1.0)
@@ -216,7 +216,7 @@ def test_the_dream_that_the_book_stores_is_the_one_of_its_file():
 
 def test_what_is_not_asked_for_is_not_there(settings, dataset):
     run = train.build(settings(), dataset)
-    assert run.model.terms == []
+    assert run.model.auxiliary_losses == []
     assert run.model.select is None
     assert {type(callback) for callback in run.callbacks} == {DeadUnitMonitor, Scheduled}
     assert callbacks(run, DeadUnitMonitor)[0].after == len(dataset.x_train) == 42
@@ -235,7 +235,7 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
     assert config.load(out / "experiment.yaml") == wanted
 
     run = train.build(wanted, dataset)  # the same, without files
-    history = run.go()
+    history = run.fit()
     model = saved_models.load(card_path)
     assert model.k == 2
     for name, w in run.model.parameters.items():
@@ -244,8 +244,8 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [float(row["training"]) for row in rows] == history.training
     assert [float(row["validation"]) for row in rows] == history.validation
-    assert [int(row["dead"]) for row in rows] == history.notes["dead"]
-    assert [int(row["k"]) for row in rows] == history.notes["k"]
+    assert [int(row["dead"]) for row in rows] == history.logs["dead"]
+    assert [int(row["k"]) for row in rows] == history.logs["k"]
 
     assert found == train.evaluate(model, dataset.x_test)
     parts = (dataset.x_train, dataset.x_val, dataset.x_test)
@@ -257,7 +257,7 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
         "training": {
             "training_loss": history.training[-1],
             "validation_mse": history.validation[-1],
-            "dead_in_training": history.notes["dead"][-1],
+            "dead_in_training": history.logs["dead"][-1],
         },
     }
 
@@ -419,9 +419,9 @@ def test_so_is_a_training_with_a_soft_selection(settings, interrupted, tmp_path,
 def test_the_upkeep_had_something_to_do(settings, dataset):
     """Else the test above would compare trainings in which nothing happens."""
     run = train.build(settings(**EVERYTHING), dataset)
-    history = run.go()
-    assert all(dead > 0 for dead in history.notes["dead"][2:])
-    assert history.notes["k"][0] > history.notes["k"][-1]
+    history = run.fit()
+    assert all(dead > 0 for dead in history.logs["dead"][2:])
+    assert history.logs["k"][0] > history.logs["k"][-1]
 
 
 @pytest.mark.parametrize("epoch", range(6))
@@ -567,7 +567,7 @@ def test_changed_images_are_refused(settings, interrupted, tmp_path):
 
 
 def test_what_cannot_work_is_said_before_training(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.Run, "go", None)  # nothing is trained here
+    monkeypatch.setattr(loop.Trainer, "fit", None)  # nothing is trained here
     file = tmp_path / "file"
     file.write_text("in the way")
     with pytest.raises(OSError, match=r"file.experiment\.yaml cannot be written \(.*; make room"):

@@ -11,7 +11,7 @@ from ksae_lab.keras.models import KSparseAutoencoder
 from ksae_lab.models import k_sparse
 from ksae_lab.training import dead_units
 from ksae_lab.training.callbacks import Scheduled
-from ksae_lab.training.loop import Callback, Run
+from ksae_lab.training.loop import Callback, Trainer
 from ksae_lab.training.optimizers import SGD
 from ksae_lab.training.schedules import k_curriculum
 
@@ -66,7 +66,7 @@ def test_k_falls_step_by_step_as_in_numpy():
     model = numpy_model()
     callbacks = [Scheduled(model, "k", k_curriculum(6, 2, finish=0.6)), Note()]
     how = {"optimizer": SGD(0.01), "rng": np.random.default_rng(0), "callbacks": callbacks}
-    notes = model.fit(x, epochs=6, batch_size=8, **how).notes
+    notes = model.fit(x, epochs=6, batch_size=8, **how).logs
     assert seen.k == used
     assert history.history["k"] == notes["k"]
     assert used[0] == 6 and used[-1] == 2 and len(set(used)) == 5
@@ -149,7 +149,7 @@ def test_resets_as_numpy_does(tied):
         assert changed == (epoch >= 1)
         if epoch == 1:
             recipe.after_epoch(
-                Run(expected, (x,), SGD(0.1), 8, 1, np.random.default_rng(5), epoch=2)
+                Trainer(expected, (x,), SGD(0.1), 8, 1, np.random.default_rng(5), epoch=2)
             )
         for name, w in expected.parameters.items():
             near = {"rtol": 0, "atol": 1e-6} if changed else {"rtol": 0}

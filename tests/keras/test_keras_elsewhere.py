@@ -94,7 +94,7 @@ monitor.silent[:] = 39
 monitor.silent[[2, 5]] = 40
 terms = [AuxK(monitor, 2), DeCov(0.1)]
 model = k_sparse.KSparseAutoencoder(
-    9, 12, 3, "relu", terms=terms, rng=rng, dtype=np.float64
+    9, 12, 3, "relu", auxiliary_losses=terms, rng=rng, dtype=np.float64
 )
 twin = KSparseAutoencoder.from_numpy(model, auxk=2, diversity=0.1, dead_after=40)
 twin.choice.silent.assign(monitor.silent)

@@ -187,7 +187,7 @@ class BatchModel:
     def __init__(self, parameters, k):
         self.parameters, self.k = parameters, k
 
-    def choices(self, x):
+    def masks(self, x):
         p = self.parameters
         return [batch_mask((x - p["b_dec"]) @ p["W_enc"] + p["b_enc"], self.k)]
 

@@ -15,7 +15,7 @@ from ksae_lab.keras import losses
 from ksae_lab.keras.models import KSparseAutoencoder
 from ksae_lab.models import k_sparse
 from ksae_lab.nn.activations import ACTIVATIONS
-from ksae_lab.nn.losses import AuxK, DeCov, Pass
+from ksae_lab.nn.losses import AuxK, DeCov, ForwardPass
 from ksae_lab.training import optimizers
 from ksae_lab.training.dead_units import DeadUnitMonitor
 
@@ -23,11 +23,19 @@ from ksae_lab.training.dead_units import DeadUnitMonitor
 TOLERANCE = dict.fromkeys(ACTIVATIONS, 1e-12) | {"gelu": 3e-8, "leaky_relu": 3e-8}
 
 
-def numpy_model(activation="relu", *, k=3, terms=(), tie=False, unit_norm=False, **how):
+def numpy_model(activation="relu", *, k=3, auxiliary_losses=(), tie=False, unit_norm=False, **how):
     """A float64 autoencoder of 7 pixels and 6 units, all of its weights different from zero."""
     rng = np.random.default_rng(0)
     model = k_sparse.KSparseAutoencoder(
-        7, 6, k, activation, terms=terms, unit_norm=unit_norm, rng=rng, dtype=np.float64, **how
+        7,
+        6,
+        k,
+        activation,
+        auxiliary_losses=auxiliary_losses,
+        unit_norm=unit_norm,
+        rng=rng,
+        dtype=np.float64,
+        **how,
     )
     for w in model.parameters.values():
         w += 0.3 * rng.normal(size=w.shape)
@@ -98,7 +106,10 @@ def silenced(model, dead):
 @pytest.mark.parametrize("dead", [(), (2,), (0, 3, 5), range(6)], ids=len)
 @pytest.mark.parametrize("k_aux", [1, 2, 9])
 def test_auxk_is_that_of_numpy(k_aux, dead, tied):
-    model, x = numpy_model(terms=[AuxK(Dead(*dead), k_aux, weight=0.7)], tied=tied), images()
+    model, x = (
+        numpy_model(auxiliary_losses=[AuxK(Dead(*dead), k_aux, weight=0.7)], tied=tied),
+        images(),
+    )
     loss, gradients = model.loss_and_gradients(x)
     assert (loss > model.error(x)) == bool(dead)
 
@@ -113,7 +124,7 @@ def test_auxk_among_equals_takes_the_first():
     h = np.full((4, 6), 0.5)
     x, W_dec = images(4), np.random.default_rng(2).normal(size=(6, 7))
     dead = Dead(1, 3, 4)
-    seen = Pass(x, h, np.zeros_like(h), np.full_like(x, 0.4), W_dec)
+    seen = ForwardPass(x, h, np.zeros_like(h), np.full_like(x, 0.4), W_dec)
     value, gradients = AuxK(dead, 2)(seen)
     W = tf.Variable(W_dec)
     with tf.GradientTape() as tape:
@@ -148,7 +159,7 @@ def test_counts_like_dead_units():
     for seed in range(5):
         x = images(seed=seed)
         model.loss_and_gradients(x)
-        monitor.after_step(type("Run", (), {"model": model}))
+        monitor.after_step(type("Trainer", (), {"model": model}))
         twin(x, training=True)
         np.testing.assert_array_equal(twin.choice.silent, monitor.silent)
         np.testing.assert_array_equal(twin.dead, monitor.dead)
@@ -157,7 +168,7 @@ def test_counts_like_dead_units():
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_diversity_is_that_of_numpy(activation):
-    model, x = numpy_model(activation, terms=[DeCov(0.7)]), images()
+    model, x = numpy_model(activation, auxiliary_losses=[DeCov(0.7)]), images()
     loss, gradients = model.loss_and_gradients(x)
     theirs, found = in_tensorflow(KSparseAutoencoder.from_numpy(model, diversity=0.7), x)
     assert loss > model.error(x)
@@ -210,7 +221,7 @@ def test_noise_is_for_the_encoder_in_training_only():
 )
 def test_fit_takes_the_same_steps(ours, theirs, tied):
     terms = [DeCov(0.3), AuxK(Dead(4), 1)]
-    model, x = numpy_model(terms=terms, unit_norm=True, tied=tied), images()
+    model, x = numpy_model(auxiliary_losses=terms, unit_norm=True, tied=tied), images()
     model.constrain()
     twin = KSparseAutoencoder.from_numpy(model, diversity=0.3, auxk=1, dead_after=10)
     twin.compile(theirs(), loss=keras.losses.MeanSquaredError(dtype="float64"))

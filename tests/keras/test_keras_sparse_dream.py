@@ -110,7 +110,7 @@ def test_each_case_is_what_it_says():
     for case in CASES:
         model, x = numpy_model(), images()
         case(model, x)
-        h, a = on[case] = model.choices(x)
+        h, a = on[case] = model.masks(x)
         assert h.any() and a.any() == (case is not all_dead)
     h, a = on[awake]
     for on_or_off in (h, a):

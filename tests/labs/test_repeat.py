@@ -57,7 +57,7 @@ def test_a_row_is_what_the_training_gives(plan):
     experiment = repeat.expand(plan)["k=4, fixed", 3]
     row = repeat.train_and_measure(experiment, digits, [1, 2])
     training = repeat.build(experiment, digits)
-    training.go()
+    training.fit()
     model = training.model
     assert row["test"] == row["test_alpha_1"] == pytest.approx(model.error(digits.x_test), rel=1e-5)
     model.k = 8

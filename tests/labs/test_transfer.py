@@ -217,7 +217,7 @@ def test_few_clothes_have_the_recipe_of_digits(made):
     _, plan, path, data = made
     few = replace(data["clothes"], x_train=data["clothes"].x_train[:100])
     run = build(plan["network of digits", K, 0], few)
-    run.go()
+    run.fit()
     table = pd.read_csv(path, comment="#").set_index("variant")
     found = table.loc[f"network of few clothes, k={K}", "clothes_one_pass"]
     assert found == pytest.approx(run.model.error(few.x_test), rel=1e-4)

@@ -76,7 +76,7 @@ def test_networks_are_trained_again_with_the_noise_to_come(ran, digits, monkeypa
         "training": experiment.training.model_dump() | {"noise": 0.8}
     }
     training = build(type(experiment).model_validate(by_hand), digits)
-    training.go()
+    training.fit()
     np.testing.assert_array_equal(clean(spoilt), training.model.reconstruct(spoilt))
     assert not np.array_equal(clean(spoilt), networks[8, 3].model().reconstruct(spoilt))
 

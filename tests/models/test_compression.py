@@ -101,7 +101,7 @@ def test_sixteen_bits_and_a_share_of_nothing_change_next_to_nothing():
 @pytest.mark.parametrize("change", [lambda m: prune(m, 0.5), lambda m: quantise(m, 2)])
 def test_the_original_is_as_before_and_shares_nothing(change, tied):
     model = network(tied, np.float32)
-    model.terms.append(DeCov(1.0))
+    model.auxiliary_losses.append(DeCov(1.0))
     model.loss_and_gradients(np.ones((2, D), np.float32))
     before = {name: w.copy() for name, w in model.parameters.items()}
     other = change(model)
@@ -111,8 +111,8 @@ def test_the_original_is_as_before_and_shares_nothing(change, tied):
         assert w.dtype == np.float32
         w += 1
         np.testing.assert_array_equal(model.parameters[name], before[name])
-    other.terms.clear()
-    assert len(model.terms) == 1
+    other.auxiliary_losses.clear()
+    assert len(model.auxiliary_losses) == 1
 
 
 def test_biases_stay():

@@ -46,7 +46,7 @@ def test_all_terms_together_agree_with_tensorflow(tied):
     """TensorFlow differentiates the published formulas, stop_gradient and all, by itself."""
     model, x = autoencoder(4, tied=tied)
     dead, k_aux = np.array([1, 4, 6, 8]), 2
-    model.terms = [AuxK(Monitor(*dead), k_aux), DeCov(0.7)]
+    model.auxiliary_losses = [AuxK(Monitor(*dead), k_aux), DeCov(0.7)]
     loss, gradients = model.loss_and_gradients(x)
 
     v = {name: tf.Variable(w) for name, w in model.parameters.items()}
@@ -88,7 +88,7 @@ def test_gradients_through_a_relaxation_agree_with_central_differences(name, act
         return Relaxation(name, 0.7, **rng)(h, k)
 
     model.select = select
-    model.choices = lambda x: []  # nothing jumps here
+    model.masks = lambda x: []  # nothing jumps here
     found = check_gradients(model, x)
     assert found.skipped == 0 and found.relative_error < 1e-6
     assert model.loss(x) != pytest.approx(model.error(x)), "encode still selects exactly k"
@@ -115,7 +115,7 @@ def test_codes_have_at_most_k_units_and_draw_what_reconstruct_draws():
 
 def test_the_loss_has_the_terms_and_the_error_has_not():
     model, x = autoencoder()
-    model.terms = [DeCov(2.0)]
+    model.auxiliary_losses = [DeCov(2.0)]
     assert model.loss(x) - model.error(x) == pytest.approx(DeCov(2.0)(model.latest)[0])
     assert model.loss(x) > model.error(x)
 

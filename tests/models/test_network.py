@@ -65,21 +65,21 @@ def one_unit_each(h, *, by="value", activation="linear"):
 def test_ranks_by_magnitude_when_asked():
     layer, x = one_unit_each([1, -3, 2], by="magnitude")
     np.testing.assert_array_equal(layer.forward(x)[0], [[0, -3, 0]])
-    np.testing.assert_array_equal(layer.choices(x), [[False, True, False]])
+    np.testing.assert_array_equal(layer.masks(x), [[False, True, False]])
 
 
 @pytest.mark.parametrize("activation", ["swish", "gelu"])
 def test_ranks_what_enters_the_activation_not_what_leaves_it(activation):
     # The second output is nearly zero and so the larger one, but the first unit said more.
     layer, x = one_unit_each([-0.3, -20], activation=activation)
-    np.testing.assert_array_equal(layer.choices(x), [[True, False]])
+    np.testing.assert_array_equal(layer.masks(x), [[True, False]])
     assert layer.forward(x)[0][0, 0] < -0.05
 
 
 def test_choices_are_those_of_the_output_biases_and_all():
     network = small_network(["linear"] * 3, 0)
     x, target = batch()
-    (mask,) = network.choices(x, target)
+    (mask,) = network.masks(x, target)
     np.testing.assert_array_equal(mask, network.outputs(x)[0] != 0)
 
 
@@ -140,7 +140,7 @@ def test_k_can_change_between_calls():
     network = small_network(["linear"] * 3, 0)
     x, target = batch()
     network.layers[0].k = 2
-    (mask,) = network.choices(x, target)
+    (mask,) = network.masks(x, target)
     assert (mask.sum(axis=1) == 2).all()
     assert (np.count_nonzero(network.outputs(x)[0], axis=1) == 2).all()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.nn.losses import AuxK, DeCov, Pass
+from ksae_lab.nn.losses import AuxK, DeCov, ForwardPass
 
 B, D, N = 6, 5, 8
 
@@ -23,7 +23,7 @@ def seen(seed=0, **parts):
         "x_hat": rng.normal(size=(B, D)),
         "W_dec": rng.normal(size=(N, D)),
     }
-    return Pass(**{**arrays, **parts})
+    return ForwardPass(**{**arrays, **parts})
 
 
 def slopes(term, seen_, name, epsilon=1e-6):
@@ -115,7 +115,7 @@ def test_trap_the_leftover_is_a_constant():
     model, x = autoencoder(0, 1)
     model.b_enc[[0, 1]] = 0.5
     _, plain = model.loss_and_gradients(x)
-    model.terms = [AuxK(Monitor(0, 1), 2, weight=10.0)]
+    model.auxiliary_losses = [AuxK(Monitor(0, 1), 2, weight=10.0)]
     _, both = model.loss_and_gradients(x)
     living = np.arange(2, N)
     np.testing.assert_array_equal(both["W_dec"][living], plain["W_dec"][living])
@@ -126,7 +126,7 @@ def test_trap_the_leftover_is_a_constant():
 def test_trap_the_bias_is_not_added_twice():
     # The leftover of x + c with b_dec + c is that of x with b_dec: c must not show in the value.
     model, x = autoencoder()
-    model.terms = [AuxK(Monitor(0, 1), 2)]
+    model.auxiliary_losses = [AuxK(Monitor(0, 1), 2)]
     before = model.loss(x)
     model.b_dec += 5
     assert model.loss(x + 5) == pytest.approx(before)
@@ -136,9 +136,9 @@ def test_trap_what_is_computed_is_backpropagated():
     model, x = autoencoder(0)
     model.b_enc[0], model.b_enc[1:] = 1, 5
     h = model.pre_activations(x)[:, 0]
-    assert (h > 0).any() and not model.choices(x)[0][:, 0].any()  # h > 0, and never selected
+    assert (h > 0).any() and not model.masks(x)[0][:, 0].any()  # h > 0, and never selected
     _, without = model.loss_and_gradients(x)
-    model.terms = [AuxK(Monitor(0), 1)]
+    model.auxiliary_losses = [AuxK(Monitor(0), 1)]
     _, gradients = model.loss_and_gradients(x)
     assert not without["W_enc"][:, 0].any() and gradients["W_enc"][:, 0].any()
     assert without["b_enc"][0] == 0 and gradients["b_enc"][0] != 0
@@ -148,7 +148,7 @@ def test_trap_relu_hides_a_dead_unit_below_zero():
     # No mistake of ours: the published term cannot reach a unit whose h is below zero.
     model, x = autoencoder(0)
     model.b_enc[0] = -100
-    model.terms = [AuxK(Monitor(0), 1)]
+    model.auxiliary_losses = [AuxK(Monitor(0), 1)]
     _, gradients = model.loss_and_gradients(x)
     assert not gradients["W_enc"][:, 0].any() and not gradients["W_dec"][0].any()
 

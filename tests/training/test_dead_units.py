@@ -6,7 +6,7 @@ import pytest
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
 from ksae_lab.training.dead_units import DeadUnitMonitor, ResetDeadUnits, ReviveDead
-from ksae_lab.training.loop import Run
+from ksae_lab.training.loop import Trainer
 from ksae_lab.training.optimizers import SGD, Adam
 
 D, N = 6, 8
@@ -20,16 +20,16 @@ def run(optimizer=None, *, epochs=4, tied=False, callbacks=(), seed=0):
     model.b_enc[DEAD] = -100
     x = rng.normal(size=(40, D))
     how = {"epochs": epochs, "batch_size": 8, "rng": rng, "callbacks": callbacks}
-    return Run(model, (x,), optimizer or Adam(), **how)
+    return Trainer(model, (x,), optimizer or Adam(), **how)
 
 
 def test_counts_the_images_since_a_unit_was_last_active():
     monitor = DeadUnitMonitor(N, after=40)
     training = run(epochs=3, callbacks=[monitor])
-    training.go()
+    training.fit()
     assert (monitor.silent[DEAD] == 120).all()
     assert (monitor.dead == np.isin(np.arange(N), DEAD)).all()
-    assert training.history.notes["dead"] == [3, 3, 3]
+    assert training.history.logs["dead"] == [3, 3, 3]
     # By hand: the order of the last epoch is lost, but who was active in its last batch counts 0.
     active = (training.model.latest.z != 0).any(axis=0)
     assert ((monitor.silent == 0) == active).all()
@@ -37,13 +37,13 @@ def test_counts_the_images_since_a_unit_was_last_active():
 
 def test_is_not_dead_before_its_time():
     monitor = DeadUnitMonitor(N, after=41)
-    run(epochs=1, callbacks=[monitor]).go()
+    run(epochs=1, callbacks=[monitor]).fit()
     assert not monitor.dead.any()
 
 
 def test_remembers_across_a_restart():
     monitor, other = DeadUnitMonitor(N, after=40), DeadUnitMonitor(N, after=40)
-    run(callbacks=[monitor]).go()
+    run(callbacks=[monitor]).fit()
     other.load_state(monitor.state)
     np.testing.assert_array_equal(other.silent, monitor.silent)
     monitor.silent[:] = 0
@@ -73,7 +73,7 @@ def test_a_reset_gives_dead_units_a_leftover_and_no_past(rule, tied):
     monitor = DeadUnitMonitor(N, after=40)
     reset = Look(monitor, every=2, until=0.5)
     training = run(rule(), tied=tied, callbacks=[monitor, reset])
-    training.go()
+    training.fit()
     before, after, leftover, memory = reset.seen
     living = np.setdiff1d(np.arange(N), DEAD)
 
@@ -121,15 +121,15 @@ def test_resets_come_at_their_time_only():
                 run.model.b_enc[DEAD] = -100  # and dead they are again
 
     monitor = DeadUnitMonitor(N, after=40)
-    run(epochs=12, callbacks=[monitor, Clock(monitor, every=3, until=0.5)]).go()
+    run(epochs=12, callbacks=[monitor, Clock(monitor, every=3, until=0.5)]).fit()
     assert times == [3, 6]
 
 
 def test_a_reset_unit_is_heard_again():
     monitor = DeadUnitMonitor(N, after=40)
     training = run(epochs=8, callbacks=[monitor, ResetDeadUnits(monitor, every=1)])
-    training.go()
-    assert training.history.notes["dead"][-1] < 3
+    training.fit()
+    assert training.history.logs["dead"][-1] < 3
 
 
 def test_where_nothing_is_left_over_nobody_is_reset():
@@ -160,13 +160,13 @@ def silent_dream(callbacks, epochs):
     model = SparseDream(D, N, images=x, rng=rng, dtype=np.float64)
     model.b[DEAD] = -3
     how = {"optimizer": SGD(0.001), "epochs": epochs, "batch_size": 8, "rng": rng}
-    return Run(model, (x,), callbacks=callbacks, **how)
+    return Trainer(model, (x,), callbacks=callbacks, **how)
 
 
 def test_a_silent_unit_hears_nothing_until_its_threshold_falls():
     training = silent_dream([], epochs=9)
     before = training.model.S[DEAD].copy()
-    training.go()
+    training.fit()
     assert (training.model.b[DEAD] == -3).all(), "no gradient reaches it"
     np.testing.assert_array_equal(training.model.S[DEAD], before)
 
@@ -178,14 +178,14 @@ def test_a_dead_unit_forgets_what_it_was_told_until_it_speaks():
     model = training.model
     model.S[DEAD, DEAD] = 0.2
     before = {name: w.copy() for name, w in model.parameters.items()}
-    training.go()  # dead from the last step on, so this is one step of forgetting
+    training.fit()  # dead from the last step on, so this is one step of forgetting
     np.testing.assert_allclose(model.b[DEAD], 0.875 * before["b"][DEAD])
     expected = 0.875 * before["S"][DEAD] + 0.125 * np.eye(N)[DEAD]
     np.testing.assert_allclose(model.S[DEAD], expected)
     living = np.setdiff1d(np.arange(N), DEAD)
     assert (np.abs(model.b[living]) < 0.1).all(), "the living are left alone"
     training.epochs = 12
-    training.go()
+    training.fit()
     assert not monitor.dead.any()
     assert (model.b[DEAD] > -3).all() and (model.b[DEAD] < 0.1).all()
 

@@ -19,7 +19,7 @@ class Model:
     def loss_and_gradients(self):
         return self.loss(), {"w": self._gradient(self.parameters["w"])}
 
-    def choices(self):
+    def masks(self):
         return [self._choice(self.parameters["w"])]
 
 
@@ -72,7 +72,7 @@ def test_flips_are_left_out_and_counted():
 
 def test_one_flip_among_several_choices_is_enough():
     model = Model([1.0, 1e-9], cubes, lambda w: 3 * w**2)
-    model.choices = lambda: [model.parameters["w"][:1] > 0, model.parameters["w"][1:] > 0]
+    model.masks = lambda: [model.parameters["w"][:1] > 0, model.parameters["w"][1:] > 0]
     np.testing.assert_array_equal(check_gradients(model).flipped["w"], [False, True])
 
 
@@ -89,11 +89,11 @@ def test_a_zero_gradient_has_no_direction():
 
 def test_a_model_without_choices_is_checked_whole():
     model = Model([1.0], cubes, lambda w: 3 * w**2)
-    del Model.choices
+    del Model.masks
     try:
         assert check_gradients(model).checked == 1
     finally:
-        Model.choices = lambda self: [self._choice(self.parameters["w"])]
+        Model.masks = lambda self: [self._choice(self.parameters["w"])]
 
 
 def test_parameters_come_back_exactly_even_after_an_error():

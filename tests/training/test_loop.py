@@ -8,7 +8,7 @@ import pytest
 from ksae_lab.models.network import Network
 from ksae_lab.nn.layers import Dense, KSparse
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
-from ksae_lab.training.loop import Callback, Run, fit
+from ksae_lab.training.loop import Callback, Trainer, fit
 from ksae_lab.training.optimizers import SGD, Adam
 
 
@@ -184,7 +184,7 @@ class Diary(Callback):
     def after_epoch(self, run):
         self.lines.append(("epoch", run.epoch, len(run.history.training)))
 
-    def notes(self):
+    def logs(self):
         return {"lines": len(self.lines)}
 
 
@@ -195,7 +195,7 @@ def test_callbacks_are_called_in_order_and_progress_goes_from_zero_towards_one()
     steps = [(when, progress) for progress in (0, 0.25) for when in ("before", "after")]
     later = [(when, progress) for progress in (0.5, 0.75) for when in ("before", "after")]
     assert diary.lines == [*steps, ("epoch", 1, 1), *later, ("epoch", 2, 2)]
-    assert history.notes == {"lines": [4, 9]}
+    assert history.logs == {"lines": [4, 9]}
 
 
 def test_follow_sets_what_the_schedule_says_before_each_step():
@@ -209,7 +209,7 @@ def test_follow_sets_what_the_schedule_says_before_each_step():
     how = {"optimizer": optimizer, "epochs": 2, "batch_size": 2, "rng": rng()}
     history = fit(Recorder(), (np.ones((4, 1)),), callbacks=[follow, Watch()], **how)
     assert rates == [1, 0.75, 0.5, 0.25]
-    assert history.notes["learning_rate"] == [0.75, 0.25]
+    assert history.logs["learning_rate"] == [0.75, 0.25]
     with pytest.raises(AttributeError, match="lerning_rate"):
         Scheduled(optimizer, "lerning_rate", abs)
 
@@ -252,7 +252,7 @@ def test_a_run_goes_on_where_it_was_interrupted():
     x = data()
     how = {"epochs": 4, "batch_size": 16}
     whole = autoencoder()
-    expected = Run(whole, (x, x), SGD(0.1), rng=rng(), **how).go()
+    expected = Trainer(whole, (x, x), SGD(0.1), rng=rng(), **how).fit()
 
     class StopsAfterTwo(Callback):
         def after_epoch(self, run):
@@ -260,10 +260,10 @@ def test_a_run_goes_on_where_it_was_interrupted():
                 raise KeyboardInterrupt
 
     halves = autoencoder()
-    run = Run(halves, (x, x), SGD(0.1), rng=rng(), callbacks=[StopsAfterTwo()], **how)
-    assert run.go().interrupted and run.epoch == 2
+    run = Trainer(halves, (x, x), SGD(0.1), rng=rng(), callbacks=[StopsAfterTwo()], **how)
+    assert run.fit().interrupted and run.epoch == 2
     run.callbacks = []
-    history = run.go()
+    history = run.fit()
     assert not history.interrupted and run.epoch == 4
     assert history.training == expected.training
     np.testing.assert_array_equal(halves.parameters["W0"], whole.parameters["W0"])

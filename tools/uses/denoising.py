@@ -44,7 +44,7 @@ def trained_for_it(networks: Networks, dataset: Dataset, sigma: float, seed: int
     again = {}
     for k in TRAINED_KS:
         training = build(with_noise(networks[k, seed].experiment, sigma), dataset)
-        training.go()
+        training.fit()
         again[k] = training.model.reconstruct
     return again
 
