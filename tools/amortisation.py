@@ -28,6 +28,7 @@ from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.two_step import TwoStepEncoder
 from ksae_lab.nn import activations
 from ksae_lab.nn.losses import mse
+from ksae_lab.nn.selectors import TopK
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
 from ksae_lab.training.loop import Callback, Model, fit
 from ksae_lab.training.optimizers import Adam
@@ -57,7 +58,7 @@ def longer(
     """
     one = copy.deepcopy(model)
     if signed:
-        one.phi, one.by = activations.get("linear"), "magnitude"
+        one.phi, one.selector = activations.get("linear"), TopK(one.k, by="magnitude")
     train(one, x, NOISE, epochs, Freeze(one, "W_dec", "b_dec"))
     return one
 
@@ -100,7 +101,7 @@ def measure(card: Path, dataset: Dataset) -> dict:
     coefficients below zero; the "seconds_" are those of a thousand codes.
     """
     started = time.process_time()
-    model = saved_models.load(card)
+    model = saved_models.load_model(card)
     learned = {
         "learned_step": second_look(model, dataset.x_train),
         "longer": longer(model, dataset.x_train, signed=False),
@@ -147,7 +148,7 @@ def seconds(model: KSparseAutoencoder, x: np.ndarray, two: TwoStepEncoder) -> di
 
 def choose(card: Path, dataset: Dataset) -> dict:
     """What the noise above was chosen by: validation errors of the learned step, by noise."""
-    model = saved_models.load(card)
+    model = saved_models.load_model(card)
     return {
         noise: second_look(model, dataset.x_train, noise).error(dataset.x_val)
         for noise in (0, 0.05, 0.1, 0.2)

@@ -34,7 +34,7 @@ def parts(dataset: Dataset) -> dict[str, np.ndarray]:
 
 def network(card: Path, dataset: Dataset) -> dict:
     """One row: errors of one pass, of better codes for the same dictionary, and of OMP's."""
-    model = saved_models.load(card)
+    model = saved_models.load_model(card)
     W, row = model.W_dec.astype(float), {}
     for part, x in parts(dataset).items():
         centred, z = x - model.b_dec.astype(float), model.encode(x)

@@ -65,7 +65,7 @@ class Stored:
 
     def model(self) -> KSparseAutoencoder:
         """The network; FileNotFoundError if the sweep has not come to it."""
-        return saved_models.load(self.path)
+        return saved_models.load_model(self.path)
 
 
 def stored(

@@ -53,7 +53,7 @@ def coded(encode: Encode, decode: Encode, dataset: Dataset) -> Iterator[dict]:
 def k_sparse(plan: Path, out: Path, dataset: Dataset) -> Iterator[dict]:
     """The rows of each network of the sweep `plan`, trained in the folder `out`."""
     for run in sweep.load(plan):
-        model = saved_models.load(run.folder(out) / "model.json")
+        model = saved_models.load_model(run.folder(out) / "model.json")
         about = {"method": "k-sparse", "k": run.experiment.model.k, "seed": run.experiment.seed}
         for row in coded(model.encode, model.decode, dataset):
             yield about | row

@@ -199,7 +199,7 @@ def source(
     x = data[of].x_train if of else data["digits"].x_train
     match kind:
         case "network" if of in folders:
-            return network(saved_models.load(stored(experiment, folders[of])))
+            return network(saved_models.load_model(stored(experiment, folders[of])))
         case "network":
             run = build(experiment, data[of])
             run.fit()

@@ -1,5 +1,6 @@
 """Pictures of a network and of what it does: its parts, its codes, its training, one step of it."""
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Protocol
@@ -11,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from ksae_lab.book.figures import COLOURS, DIVERGING, GREY, canvas, name_lines
 from ksae_lab.evaluation.metrics import selection_counts
-from ksae_lab.models.k_sparse import KSparseAutoencoder
+from ksae_lab.models.base import Coder
 from ksae_lab.nn.layers import Stage
 from ksae_lab.training.loop import History
 
@@ -135,7 +136,7 @@ def training_progress(history: History) -> Figure:
     return fig
 
 
-def one_step(model: KSparseAutoencoder, x: np.ndarray) -> Figure:
+def one_step(model: Coder, x: np.ndarray) -> Figure:
     """The mathematics of one training step, measured on x (batch, d), in four panels, top down.
 
     How the pre-activations of the first image are selected; what the loss is made of;
@@ -144,13 +145,11 @@ def one_step(model: KSparseAutoencoder, x: np.ndarray) -> Figure:
 
     Chapter 8.
     """
-    extra, model.auxiliary_losses = model.auxiliary_losses, []
-    try:
-        error, plain = model.loss_and_gradients(x)
-    finally:
-        model.auxiliary_losses = extra
-    _, gradients = model.loss_and_gradients(x)
-    seen = model.latest
+    bare, extra = copy.copy(model), getattr(model, "auxiliary_losses", [])
+    if extra:
+        bare.auxiliary_losses = []
+    error, plain = bare.loss_and_gradients(x)
+    _, gradients, seen = model.forward_backward(x)
     losses = {"error": error} | {type(t).__name__: t(seen)[0] for t in extra}
 
     fig, (selection, loss, norms, pattern) = canvas(9.0, 4)

@@ -4,15 +4,14 @@ import numpy as np
 
 from ksae_lab.evaluation import metrics
 from ksae_lab.evaluation.code_length import index_bits
-from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.models.sparse_dream import SparseDream
+from ksae_lab.models.base import Coder
 from ksae_lab.nn.losses import mse
 
 BATCH = 1000  # images at a time: codes take room
 VALUE_BITS = 8  # of each number in a code, where its size is told
 
 
-def evaluate(model: KSparseAutoencoder | SparseDream, x: np.ndarray) -> dict:
+def evaluate(model: Coder, x: np.ndarray) -> dict:
     """How well a model draws the images x (images, d), and how it uses its units; all scalars.
 
     "images" is their number and "units" that of the model's.
@@ -30,10 +29,10 @@ def evaluate(model: KSparseAutoencoder | SparseDream, x: np.ndarray) -> dict:
     """
     if not len(x):
         raise ValueError("There are no images to evaluate the model on; give one or more.")
-    if not isinstance(model, KSparseAutoencoder | SparseDream):
+    if not isinstance(model, Coder):
         raise ValueError(
-            f"A {type(model).__name__} cannot be evaluated here; "
-            "give a KSparseAutoencoder or a SparseDream."
+            f"A {type(model).__name__} cannot be evaluated here: it does not reconstruct images; "
+            "give a model that encodes and decodes, such as a KSparseAutoencoder."
         )
     x_hat, speaks = [], []
     for start in range(0, len(x), BATCH):

@@ -21,7 +21,8 @@ import safetensors.numpy
 import ksae_lab
 
 FORMAT = "ksae-lab"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)  # what changed in 2 is what cards say of models
 
 
 def write(path: str | Path, arrays: dict[str, np.ndarray], card: dict) -> None:
@@ -78,10 +79,10 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
         raise ValueError(f"{path} is damaged or no JSON; copy or write it again.") from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ValueError(f"{path} is damaged or no card of {FORMAT}; give one that `save` wrote.")
-    if card.get("version") != VERSION:
+    if card.get("version") not in READABLE:
         raise ValueError(
-            f"{path} has format version {card.get('version')!r}, and this package reads {VERSION}; "
-            "install a newer ksae_lab."
+            f"{path} has format version {card.get('version')!r}, and this package reads "
+            f"{' and '.join(map(str, READABLE))}; install a newer ksae_lab."
         )
     if not _is_whole(card, raw):
         raise ValueError(

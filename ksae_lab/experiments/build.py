@@ -7,7 +7,7 @@ from ksae_lab.experiments.settings import Experiment
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
 from ksae_lab.nn.losses import AuxK, DeCov
-from ksae_lab.nn.relaxations import Relaxation
+from ksae_lab.nn.selectors import Relaxation, TopK
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
 from ksae_lab.training.dead_units import DeadUnitMonitor, ResetDeadUnits, ReviveDead
 from ksae_lab.training.loop import Callback, Trainer
@@ -61,9 +61,8 @@ def _k_sparse(
     model = KSparseAutoencoder(
         x.shape[1],
         wanted.n_units,
-        wanted.k,
+        TopK(wanted.k, by=wanted.by),
         wanted.activation,
-        by=wanted.by,
         tied=wanted.tied,
         rng=rng,
     )
@@ -78,13 +77,12 @@ def _k_sparse(
     if plan := experiment.resets:
         callbacks.append(ResetDeadUnits(monitor, plan.every, plan.until))
     if plan := experiment.selection:
-        options = {"rng": rng} if plan.name in ("perturbed", "gumbel_subset") else {}
-        if plan.name == "perturbed":
-            options["samples"] = plan.samples
-        model.select = Relaxation(plan.name, plan.temperature, **options)
+        model.selector = Relaxation(
+            plan.name, model.k, plan.temperature, samples=plan.samples, rng=rng
+        )
         if plan.end is not None:
             cooling = geometric(plan.temperature, plan.end)
-            callbacks.append(Scheduled(model.select, "temperature", cooling))
+            callbacks.append(Scheduled(model.selector, "temperature", cooling))
     if term := experiment.auxk:
         model.auxiliary_losses.append(AuxK(monitor, term.k_aux, term.weight))
     if term := experiment.diversity:

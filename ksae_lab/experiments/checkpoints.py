@@ -55,7 +55,7 @@ class Checkpoint(Callback):
 
 def _states(trainer: Trainer) -> dict[str, dict[str, np.ndarray]]:
     callbacks = {f"callback{i}": callback.state for i, callback in enumerate(trainer.callbacks)}
-    return {"model": trainer.model.parameters, "optimizer": trainer.optimizer.state} | callbacks
+    return {"model": trainer.model.state, "optimizer": trainer.optimizer.state} | callbacks
 
 
 def restore(trainer: Trainer, arrays: dict[str, np.ndarray], card: dict) -> None:
@@ -69,7 +69,7 @@ def restore(trainer: Trainer, arrays: dict[str, np.ndarray], card: dict) -> None
     for key, array in arrays.items():
         owner, _, name = key.partition("/")
         states.setdefault(owner, {})[name] = array
-    for name, w in trainer.model.parameters.items():
+    for name, w in trainer.model.state.items():
         w[...] = states["model"][name]
     trainer.optimizer.load_state(states["optimizer"])
     for i, callback in enumerate(trainer.callbacks):

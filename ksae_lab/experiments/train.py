@@ -21,6 +21,7 @@ from ksae_lab.experiments import archive, config, saved_models
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.checkpoints import Checkpoint, restore
 from ksae_lab.experiments.settings import Experiment, flat
+from ksae_lab.nn.selectors import TopK
 from ksae_lab.training.loop import History
 
 MODEL, CHECKPOINT = "model.json", "checkpoint.json"
@@ -76,14 +77,16 @@ def train(
     if history.interrupted:
         raise KeyboardInterrupt
     if experiment.selection:
-        run.model.select = None  # a relaxation is for training; from here on, exactly k
+        run.model.selector = TopK(run.model.k)  # a relaxation is for training
     measured = evaluate(run.model, dataset.x_test)
     archive.put(out / HISTORY, _csv(history).encode())
     batch = [array[: run.batch_size] for array in run.data]
     step = partial(run.model.loss_and_gradients, *batch)
     cost = {"seconds": checkpoint.seconds, "memory": metrics.peak_memory(step)}
     archive.put(out / COST, json.dumps(cost).encode() + b"\n")
-    saved_models.save(run.model, out / MODEL, **facts, metrics=measured, training=_last(history))
+    saved_models.save_model(
+        run.model, out / MODEL, **facts, metrics=measured, training=_last(history)
+    )
     archive.remove(out / CHECKPOINT)
     return measured
 
@@ -103,7 +106,7 @@ def evaluate_saved(path: str | Path, data: str | None = None) -> dict:
     if (path / CHECKPOINT).exists() and not (path / MODEL).exists():
         raise ValueError(f"The training in {path} is not finished; resume it first.")
     path = path if path.suffix == ".json" else path / MODEL
-    model, (_, card) = saved_models.load(path), archive.read(path)
+    model, (_, card) = saved_models.load_model(path), archive.read(path)
     if data is None:
         if not {"config", "data", "experiment"} <= card["facts"].keys():
             raise ValueError(f"{path} does not say what it was trained on; name data to use.")

@@ -35,7 +35,7 @@ def prune(model: KSparseAutoencoder, share: float) -> KSparseAutoencoder:
     return _with_matrices(model, thinned)
 
 
-def quantise(model: KSparseAutoencoder, bits: int = 8) -> KSparseAutoencoder:
+def quantise_weights(model: KSparseAutoencoder, bits: int = 8) -> KSparseAutoencoder:
     """A copy whose weights are whole multiples of a step, and fit into that many bits.
 
     Each unit has one step for what it reads, a column of W_enc (d, n), and one for what it draws, a
@@ -69,10 +69,8 @@ def _with_matrices(
     """A copy of the model, its matrices changed; `change` sees each as (n, d), one row a unit."""
     if not isinstance(model, KSparseAutoencoder):
         raise TypeError(f"A {type(model).__name__} is given; give a KSparseAutoencoder.")
-    other = copy.copy(model)
-    other.auxiliary_losses, other.latest = list(model.auxiliary_losses), None
+    other = copy.deepcopy(model)
     other.W_dec = change(model.W_dec)
-    # Tied weights stay tied: a deep copy would have made two matrices of one.
-    other.W_enc = other.W_dec.T if model.tied else change(model.W_enc.T).T.copy()
-    other.b_enc, other.b_dec = model.b_enc.copy(), model.b_dec.copy()
+    if not model.tied:
+        other.W_enc = change(model.W_enc.T).T.copy()
     return other

@@ -1,14 +1,17 @@
 """Units that inhibit each other, learn whom to inhibit, and find the parts of a picture."""
 
+from typing import Any
+
 import numpy as np
 
 from ksae_lab.nn import activations
+from ksae_lab.nn.module import Arrays, Module
 
 STEP = 0.05  # of a unit's time constant; much longer ones would swing across the resting point
 MAX_STEPS = 400  # enough but for near ties, where two units that inhibit each other drift apart
 
 
-class Foldiak:
+class Foldiak(Module):
     """A layer of binary units in which each learns from what it sees, and nothing else.
 
     x (batch, d) reaches the units through q (n, d), and they reach each other through w (n, n),
@@ -37,7 +40,7 @@ class Foldiak:
         gamma: float = 0.02,
         slope: float = 10.0,
         rng: np.random.Generator,
-        dtype: type = np.float32,
+        dtype: type | str = np.float32,
     ):
         if not 0 < p < 1:
             raise ValueError(f"p is {p}; give the share of images to answer, between 0 and 1.")
@@ -48,6 +51,18 @@ class Foldiak:
         self.q = (q / np.linalg.norm(q, axis=1, keepdims=True)).astype(dtype)
         self.w = np.zeros((n_units, n_units), dtype)
         self.t = np.zeros(n_units, dtype)
+
+    @property
+    def parameters(self) -> Arrays:
+        """What the units learn by their own rules: q (n, d), w (n, n), t (n,)."""
+        return {"q": self.q, "w": self.w, "t": self.t}
+
+    def get_config(self) -> dict[str, Any]:
+        """Sizes and settings, as they are now."""
+        n, d = self.q.shape
+        rates = {name: float(getattr(self, name)) for name in ("alpha", "beta", "gamma", "slope")}
+        own = {"n_pixels": d, "n_units": n, "p": float(self.p)}
+        return own | rates | {"dtype": self.q.dtype.name}
 
     def settle(self, x: np.ndarray) -> np.ndarray:
         """Where y* comes to rest, (batch, n), for x (batch, d): y* = f(x qᵀ + y* w − t).

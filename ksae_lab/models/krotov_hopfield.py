@@ -1,11 +1,14 @@
 """Competing units: an image pulls the units that won it towards itself, and pushes one away."""
 
+from typing import Any
+
 import numpy as np
 
+from ksae_lab.nn.module import Arrays, Module
 from ksae_lab.nn.topk import top_k_mask
 
 
-class KrotovHopfield:
+class KrotovHopfield(Module):
     """Units that learn prototypes from ranks alone: no decoder, no loss, no gradient.
 
     W (n, d) starts at standard normal numbers; row μ is the prototype of unit μ. An image x (d,)
@@ -33,7 +36,7 @@ class KrotovHopfield:
         delta: float = 0.4,
         p: float = 2.0,
         rng: np.random.Generator,
-        dtype: type = np.float32,
+        dtype: type | str = np.float32,
     ):
         rank = winners + 1 if rank is None else rank
         if not 1 <= winners < rank <= n_units:
@@ -51,6 +54,24 @@ class KrotovHopfield:
         self.delta = delta
         self.p = p
         self.W = rng.normal(0, 1, (n_units, n_pixels)).astype(dtype)
+
+    @property
+    def parameters(self) -> Arrays:
+        """What the units learn by their own rule: W (n, d)."""
+        return {"W": self.W}
+
+    def get_config(self) -> dict[str, Any]:
+        """Sizes and settings, as they are now."""
+        n, d = self.W.shape
+        return {
+            "n_pixels": d,
+            "n_units": n,
+            "winners": int(self.winners),
+            "rank": int(self.rank),
+            "delta": float(self.delta),
+            "p": float(self.p),
+            "dtype": self.W.dtype.name,
+        }
 
     def overlaps(self, x: np.ndarray) -> np.ndarray:
         """⟨w, x⟩ of every unit with every image: x (batch, d) → (batch, n).

@@ -1,10 +1,13 @@
 """Sparse coding: a dictionary learnt from codes that are searched for, image by image."""
 
+from typing import Any
+
 import numpy as np
 
 from ksae_lab.inference.iterative import after, fista, objective
 from ksae_lab.models.base import Coder
-from ksae_lab.nn.losses import ForwardPass
+from ksae_lab.nn.layers import Stage
+from ksae_lab.nn.module import Arrays, ForwardPass, Passes
 from ksae_lab.nn.rows import unit_rows
 
 
@@ -36,12 +39,11 @@ class SparseCoding(Coder):
         *,
         nonnegative: bool = False,
         rng: np.random.Generator,
-        dtype: type = np.float32,
+        dtype: type | str = np.float32,
     ):
         self.sparsity = sparsity
         self.steps = steps
         self.nonnegative = nonnegative
-        self.latest: ForwardPass | None = None
         self.W = unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
 
     def init_from_data(self, x: np.ndarray, rng: np.random.Generator) -> None:
@@ -49,9 +51,27 @@ class SparseCoding(Coder):
         self.W[:] = unit_rows(x[rng.choice(len(x), len(self.W), replace=len(self.W) > len(x))])
 
     @property
-    def parameters(self) -> dict[str, np.ndarray]:
+    def parameters(self) -> Arrays:
         """The live dictionary by name: W (n, d)."""
         return {"W": self.W}
+
+    def get_config(self) -> dict[str, Any]:
+        """Sizes and settings, as they are now."""
+        n, d = self.W.shape
+        return {
+            "n_pixels": d,
+            "n_units": n,
+            "sparsity": float(self.sparsity),
+            "steps": int(self.steps),
+            "nonnegative": bool(self.nonnegative),
+            "dtype": self.W.dtype.name,
+        }
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The image, the code that is searched for, the image again; sizes are scalars."""
+        n, d = self.W.shape
+        return [Stage("image", d), Stage("fista", n), Stage("image", d)]
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """The code a (batch, n) of x (batch, d), after `steps` steps.
@@ -64,21 +84,28 @@ class SparseCoding(Coder):
         """The images x̂ (batch, d) that the codes a (batch, n) draw."""
         return a @ self.W
 
-    def loss_and_gradients(self, x: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss of x (batch, d), a scalar, and its gradient for W, of shape (n, d).
+    def forward_backward(self, x: np.ndarray, target: np.ndarray | None = None) -> Passes:
+        """The loss of x (batch, d), its gradient for W (n, d), and the forward pass.
 
         The loss is the mean `objective` of x at the codes that were found. These change when W
         does, but at a minimum over a, moving a changes nothing in first order: with codes that have
         settled, the gradient at fixed codes is the gradient.
-        `latest` then holds the pass; its h is x Wᵀ, what the units hear before they compete.
+        h of the forward pass is x Wᵀ, how well each atom fits before they compete.
+
+        Raises `ValueError` for another target than x: codes are a minimum for x, not for it.
 
         Source: Danskin (1967) for the gradient of a minimum.
         """
+        if target is not None and target is not x:
+            raise ValueError(
+                "Sparse coding finds codes for the very images that it reconstructs; give no "
+                "other target, and no input noise."
+            )
         a = self.encode(x)
         x_hat = self.decode(a)
-        self.latest = ForwardPass(x, x @ self.W.T, a, x_hat, self.W)
         loss = objective(x, a, self.W, self.sparsity).mean()
-        return float(loss), {"W": a.T @ (x_hat - x) / len(x)}
+        gradients = {"W": a.T @ (x_hat - x) / len(x)}
+        return Passes(float(loss), gradients, ForwardPass(x, x @ self.W.T, a, x_hat, self.W))
 
     def constrain(self) -> None:
         """Bring the atoms, the rows of W (n, d), back to length 1; called after each step."""

@@ -1,10 +1,13 @@
 """SparseDream: an autoencoder whose units talk to each other before they speak."""
 
+from typing import Any, Self
+
 import numpy as np
 
 from ksae_lab.models.base import Coder
 from ksae_lab.nn import penalties
-from ksae_lab.nn.losses import ForwardPass
+from ksae_lab.nn.layers import Stage
+from ksae_lab.nn.module import Arrays, ForwardPass, Passes
 from ksae_lab.nn.rows import unit_rows
 
 INITS = ("as_found", "repaired")
@@ -44,12 +47,11 @@ class SparseDream(Coder):
         images: np.ndarray | None = None,
         inhibition: float = 0.01,
         rng: np.random.Generator,
-        dtype: type = np.float32,
+        dtype: type | str = np.float32,
     ):
         self.penalty = penalties.get(penalty)
         self.sparsity = sparsity
         self.norm_weight = norm_weight
-        self.latest: ForwardPass | None = None
         if init == "as_found":
             W = rng.uniform(0, 1, (n_units, n_pixels))
             S = unit_rows(rng.uniform(-1, 1, (n_units, n_units)))
@@ -72,9 +74,33 @@ class SparseDream(Coder):
         self.b = np.zeros(n_units, dtype)
 
     @property
-    def parameters(self) -> dict[str, np.ndarray]:
+    def parameters(self) -> Arrays:
         """The live arrays by name: W (n, d), S (n, n), b (n,)."""
         return {"W": self.W, "S": self.S, "b": self.b}
+
+    def get_config(self) -> dict[str, Any]:
+        """Sizes, penalty and weights as they are now; where training started is left out."""
+        n, d = self.W.shape
+        return {
+            "n_pixels": d,
+            "n_units": n,
+            "penalty": self.penalty.name,
+            "sparsity": float(self.sparsity),
+            "norm_weight": float(self.norm_weight),
+            "dtype": self.W.dtype.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A network with these settings; raises what the constructor raises."""
+        # The start that needs no images: it is overwritten.
+        return super().from_config(config | {"init": "as_found"})
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The image, what units see of it, what they say after inhibition, the image again."""
+        n, d = self.W.shape
+        return [Stage("image", d), Stage("relu", n), Stage("relu", n), Stage("image", d)]
 
     def activities(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """h, u = h Sᵀ + b, and the code a = relu(u), all (batch, n), for x (batch, d).
@@ -109,13 +135,10 @@ class SparseDream(Coder):
         h, _, a = self.activities(x)
         return [h > 0, a > 0]
 
-    def loss_and_gradients(
-        self, x: np.ndarray, target: np.ndarray | None = None
-    ) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss of x (batch, d), a scalar, and its gradient for each of `parameters`.
+    def forward_backward(self, x: np.ndarray, target: np.ndarray | None = None) -> Passes:
+        """The loss of x (batch, d), its gradient for each of `parameters`, and the forward pass.
 
-        Give a `target` (batch, d) if x is a spoilt copy of what is to be drawn.
-        `latest` then holds the pass, for whoever watches the units.
+        Give a `target` (batch, d) if x is a noisy copy of what is to be reconstructed.
 
         Raises `ValueError` for another shape.
 
@@ -124,7 +147,6 @@ class SparseDream(Coder):
         target = x if target is None else target
         h, u, a = self.activities(x)
         x_hat = self.decode(a)
-        self.latest = ForwardPass(target, u, a, x_hat, self.W)
         e = x_hat - target
         excess = (self.W**2).sum(axis=1) - 1  # how far each ‖wᵢ‖² is from the unit sphere
         of_images = (e**2).sum() + self.sparsity * self.penalty(a).sum()
@@ -140,4 +162,4 @@ class SparseDream(Coder):
             "S": du.T @ h,
             "b": du.sum(axis=0),
         }
-        return float(loss), gradients
+        return Passes(float(loss), gradients, ForwardPass(target, u, a, x_hat, self.W))

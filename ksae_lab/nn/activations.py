@@ -8,6 +8,7 @@ swish and gelu reach the same output from two different h, with two different sl
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,10 @@ class Activation:
     def __call__(self, h: np.ndarray) -> np.ndarray:
         """φ(h), of the shape of h."""
         return self.function(h)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its name: pickle cannot hold a lambda, and a copy of a function is that function.
+        return get, (self.name,)
 
 
 def get(name: str) -> Activation:

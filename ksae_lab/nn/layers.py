@@ -8,13 +8,15 @@ in the wrong layer or from the wrong batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ksae_lab.nn import activations
-from ksae_lab.nn.topk import By, top_k_mask
+from ksae_lab.nn.module import Arrays, Module
+from ksae_lab.nn.selectors import HasSelector, Selector, SelectorBackward, as_selector
 
-Backward = Callable[[np.ndarray], tuple[np.ndarray, dict[str, np.ndarray]]]
+Backward = Callable[[np.ndarray], tuple[np.ndarray, Arrays]]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Stage:
     """One station on a network's way: how many numbers stand there, and what made them.
 
     `name` is the activation, or "image" for pixels; `size` and `k` are scalars, and k is None
-    where all may speak.
+    where all may be active.
 
     Chapter 5.
     """
@@ -32,7 +34,7 @@ class Stage:
     k: int | None = None
 
 
-class Dense:
+class Dense(Module):
     """z = φ(x W + b): x (batch, n_in), W (n_in, n_out), b (n_out,), z (batch, n_out).
 
     `activation` is a name from `ksae_lab.nn.activations`.
@@ -53,44 +55,84 @@ class Dense:
         activation: str = "linear",
         *,
         rng: np.random.Generator,
-        dtype: type = np.float32,
+        dtype: type | str = np.float32,
     ):
         self.phi = activations.get(activation)
         limit = np.sqrt(6 / (n_in + n_out))
         self.W = rng.uniform(-limit, limit, (n_in, n_out)).astype(dtype)
         self.b = np.zeros(n_out, dtype)
 
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        """The output (batch, n_out), and the backward pass that belongs to it."""
-        h = x @ self.W + self.b
-        z, slope = self.activate(h)
+    @property
+    def parameters(self) -> Arrays:
+        """W (n_in, n_out) and b (n_out,)."""
+        return {"W": self.W, "b": self.b}
 
-        def backward(dz: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-            dh = dz * slope
-            return dh @ self.W.T, {"W": x.T @ dh, "b": dh.sum(axis=0)}
+    def get_config(self) -> dict[str, Any]:
+        """The sizes, the activation's name and the dtype's."""
+        n_in, n_out = self.W.shape
+        return {
+            "n_in": n_in,
+            "n_out": n_out,
+            "activation": self.phi.name,
+            "dtype": self.W.dtype.name,
+        }
+
+    @property
+    def stage(self) -> Stage:
+        """What this layer makes."""
+        return Stage(self.phi.name, len(self.b))
+
+    def pre_activations(self, x: np.ndarray) -> np.ndarray:
+        """h (batch, n_out) for x (batch, n_in).
+
+        Raises `ValueError` for another shape.
+        """
+        n_in = len(self.W)
+        if x.ndim != 2 or x.shape[1] != n_in:
+            raise ValueError(f"The input has shape {x.shape}; expected (batch, {n_in}).")
+        return x @ self.W + self.b
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The output (batch, n_out) in training, and the backward pass that belongs to it."""
+        return self.forward_from(x, self.pre_activations(x))
+
+    def forward_from(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, Backward]:
+        """The same, where h (batch, n_out), the pre-activations of x, are known already."""
+        z, through_activation = self.activate(h)
+
+        def backward(dz: np.ndarray) -> tuple[np.ndarray, Arrays]:
+            dh, own = through_activation(dz)
+            return dh @ self.W.T, {"W": x.T @ dh, "b": dh.sum(axis=0)} | own
 
         return z, backward
 
-    def activate(self, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """z and ∂z/∂h at the pre-activation h; all three of shape (batch, n_out)."""
-        return self.phi(h), self.phi.derivative(h)
+    def activate(self, h: np.ndarray) -> tuple[np.ndarray, SelectorBackward]:
+        """z in training, and ∂L/∂z → ∂L/∂h; arrays of shape (batch, n_out)."""
+        slope = self.phi.derivative(h)
+        return self.phi(h), lambda dz: (dz * slope, {})
 
-    def masks(self, x: np.ndarray) -> np.ndarray | None:
-        """What the layer decides about x by yes or no; a dense layer decides nothing: None.
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """The output (batch, n_out) for x (batch, n_in), once training is over."""
+        return self.phi(self.pre_activations(x))
 
-        Takes x of shape (batch, n_in).
-        """
-        return None
+    def observe(self, h: np.ndarray) -> None:
+        """Note a batch of training, h (batch, n_out), for `buffers`; nothing here."""
+
+    def masks(self, x: np.ndarray) -> list[np.ndarray]:
+        """What the layer decides by yes or no about x (batch, n_in): nothing here."""
+        return []
 
 
-class KSparse(Dense):
-    """A dense layer of which only the k units with the largest pre-activation speak.
+class KSparse(HasSelector, Dense):
+    """A dense layer of which only the k units with the largest pre-activation are active.
 
     z = φ(h) ⊙ mask with h = x W + b; shapes and start as in `Dense`, mask (batch, n_out).
     The selection ranks h, not φ(h): swish and gelu rise again far below zero,
     and ranking their outputs would let in units that say nothing.
-    `by` is "value" or "magnitude", as in `top_k_mask`; by magnitude, relu makes a zero of a
+    `k` may be a selector, such as `TopK(10, by="magnitude")`; by magnitude, relu makes a zero of a
     selected unit below zero. `layer.k` may be changed at any time.
+
+    Raises what the selector raises for a k that cannot work.
 
     Source: Makhzani & Frey (2013).
     Chapter 2 selects, chapter 3 differentiates.
@@ -100,24 +142,46 @@ class KSparse(Dense):
         self,
         n_in: int,
         n_out: int,
-        k: int,
+        k: int | Selector,
         activation: str = "linear",
         *,
-        by: By = "value",
         rng: np.random.Generator,
-        dtype: type = np.float32,
+        dtype: type | str = np.float32,
     ):
         super().__init__(n_in, n_out, activation, rng=rng, dtype=dtype)
-        self.k = k
-        self.by = by
-        top_k_mask(self.b, k, by=by)  # a k or by that cannot work is reported here, not in training
+        self.selector = as_selector(k).for_units(n_out, dtype)
 
-    def activate(self, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """z and ∂z/∂h, both zero wherever the mask is; all of shape (batch, n_out)."""
-        mask = top_k_mask(h, self.k, by=self.by)
-        z, slope = super().activate(h)
-        return np.where(mask, z, 0), np.where(mask, slope, 0)
+    @property
+    def parameters(self) -> Arrays:
+        """W (n_in, n_out), b (n_out,), and those of the selector."""
+        return super().parameters | self.selector.parameters
 
-    def masks(self, x: np.ndarray) -> np.ndarray:
-        """The mask (batch, n_out) that x (batch, n_in) leads to."""
-        return top_k_mask(x @ self.W + self.b, self.k, by=self.by)
+    @property
+    def buffers(self) -> Arrays:
+        """Those of the selector, of any shape."""
+        return self.selector.buffers
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings of `Dense`, and the selector as k."""
+        return super().get_config() | {"k": self.selector}
+
+    @property
+    def stage(self) -> Stage:
+        """What this layer makes, and how many of its units are active."""
+        return Stage(self.phi.name, len(self.b), getattr(self.selector, "k", None))
+
+    def activate(self, h: np.ndarray) -> tuple[np.ndarray, SelectorBackward]:
+        """z in training, zero where the mask is, and its backward pass; both (batch, n_out)."""
+        return self.selector.forward(h, self.phi)
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """The code (batch, n_out) of x (batch, n_in), once training is over."""
+        return self.selector.encode(self.pre_activations(x), self.phi)
+
+    def observe(self, h: np.ndarray) -> None:
+        """Let the selector note h (batch, n_out)."""
+        self.selector.observe(h)
+
+    def masks(self, x: np.ndarray) -> list[np.ndarray]:
+        """The mask (batch, n_out) that x (batch, n_in) leads to in training."""
+        return [self.selector.training_mask(self.pre_activations(x))]

@@ -5,11 +5,12 @@ The two terms below it are paid to keep units alive and different from each othe
 each gives its value and its gradients, forward beside backward.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from ksae_lab.nn.module import ForwardPass
+from ksae_lab.nn.selectors import JumpReLU
 from ksae_lab.nn.topk import top_k_mask
 
 
@@ -38,32 +39,16 @@ def mse_gradient(x_hat: np.ndarray, x: np.ndarray) -> np.ndarray:
     return 2 * (x_hat - x) / x.size
 
 
-@dataclass(frozen=True)
-class ForwardPass:
-    """What an autoencoder did with one batch: all that a further term of the loss may look at.
-
-    x, what was to be drawn, and x_hat have shape (batch, d), h and z (batch, n), W_dec (n, d).
-
-    Chapter 8.
-    """
-
-    x: np.ndarray
-    h: np.ndarray
-    z: np.ndarray
-    x_hat: np.ndarray
-    W_dec: np.ndarray
-
-
 class AuxiliaryLoss(Protocol):
     """A further term of the loss: called with a `ForwardPass`, it returns value and gradients.
 
     The value is a scalar, already weighted; the gradients are a dict with some of the keys
-    "h", "z" (batch, n) and "W_dec" (n, d).
+    "h" and "z" (batch, n), and names of the model's parameters, such as "W_dec" (n, d).
 
     Chapter 8.
     """
 
-    def __call__(self, seen: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
         """The term's value, a scalar, and its gradients."""
 
 
@@ -103,22 +88,22 @@ class AuxK:
         self.k_aux = k_aux
         self.weight = weight
 
-    def __call__(self, seen: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
         """The value, a scalar, and gradients for "h" (batch, n) and "W_dec" (n, d)."""
         dead = np.flatnonzero(self.monitor.dead)
-        e = seen.x - seen.x_hat  # from here on a constant: nothing flows back through x̂
+        e = forward.x - forward.x_hat  # from here on a constant: nothing flows back through x̂
         spread = _variance(e)
         if not len(dead) or spread == 0:
             return 0.0, {}
-        h = seen.h[:, dead]
+        h = forward.h[:, dead]
         drawing = top_k_mask(h, min(self.k_aux, len(dead))) & (h > 0)
         z_aux = np.where(drawing, h, 0)
-        e_hat = z_aux @ seen.W_dec[dead]
-        scale = self.weight * _variance(seen.x) / spread
+        e_hat = z_aux @ forward.W_dec[dead]
+        scale = self.weight * _variance(forward.x) / spread
 
         d_e_hat = scale * mse_gradient(e_hat, e)
-        dh, dW_dec = np.zeros_like(seen.h), np.zeros_like(seen.W_dec)
-        dh[:, dead] = np.where(drawing, d_e_hat @ seen.W_dec[dead].T, 0)
+        dh, dW_dec = np.zeros_like(forward.h), np.zeros_like(forward.W_dec)
+        dh[:, dead] = np.where(drawing, d_e_hat @ forward.W_dec[dead].T, 0)
         dW_dec[dead] = z_aux.T @ d_e_hat
         return scale * mse(e_hat, e), {"h": dh, "W_dec": dW_dec}
 
@@ -135,14 +120,36 @@ class DeCov:
     def __init__(self, weight: float):
         self.weight = weight
 
-    def __call__(self, seen: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
         """The value, a scalar, and the gradient for "z" (batch, n)."""
-        centred = seen.z - seen.z.mean(axis=0)
+        centred = forward.z - forward.z.mean(axis=0)
         between = centred.T @ centred / len(centred)
         np.fill_diagonal(between, 0)
         value = self.weight * 0.5 * float((between**2).sum())
         # Centring needs no backward pass of its own: the rows of this sum to zero already.
         return value, {"z": self.weight * 2 / len(centred) * centred @ between}
+
+
+class L0:
+    """Active units cost: weight · the mean number of units above their threshold in an image.
+
+    `selector` is the model's own `JumpReLU`: only its thresholds, log_threshold (n,), hear of it,
+    by the same made-up slope with which they hear of the error.
+
+    Source: Rajamanoharan et al. (2024).
+    Chapter 16.
+    """
+
+    def __init__(self, selector: JumpReLU, weight: float):
+        self.selector = selector
+        self.weight = weight
+
+    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+        """The value, a scalar, and the gradient for "log_threshold" (n,)."""
+        h = forward.h
+        value = self.weight * float(self.selector.mask(h).sum(axis=1).mean())
+        height = np.full_like(h, self.weight / len(h))
+        return value, {"log_threshold": self.selector.slope(h, height)}
 
 
 def _variance(x: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,10 @@ class Penalty:
     def __call__(self, a: np.ndarray) -> np.ndarray:
         """The price of each number of a, in an array of a's shape."""
         return self.value(a)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its name: pickle cannot hold a lambda, and a copy of a function is that function.
+        return get, (self.name,)
 
 
 # The first unit of activity costs most, and beyond a = 2 more of it costs almost nothing: tanh

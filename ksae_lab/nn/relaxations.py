@@ -222,30 +222,6 @@ RELAXATIONS = {
 }
 
 
-class Relaxation:
-    """One of `RELAXATIONS` by name, with a temperature that a schedule may change.
-
-    Called with h (batch, n) and k, it returns the weights and their backward pass: what
-    `KSparseAutoencoder.select` wants. `options` are `rng` and `samples`, for those that draw.
-
-    Raises `ValueError` for an unknown name.
-
-    Chapter 7.
-    """
-
-    def __init__(self, name: str, temperature: float, **options):
-        if name not in RELAXATIONS:
-            known = ", ".join(RELAXATIONS)
-            raise ValueError(f"No relaxation is called {name!r}; choose from {known}.")
-        self.name = name
-        self.temperature = temperature
-        self.options = options
-
-    def __call__(self, h: np.ndarray, k: int) -> Relaxed:
-        """The weights p (batch, n) at the present temperature, and their backward pass."""
-        return RELAXATIONS[self.name](h, k, temperature=self.temperature, **self.options)
-
-
 def _scores(h, k, temperature) -> np.ndarray:
     """h/τ in float64, less each row's largest, once it is sure that something can be made of it.
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from ksae_lab.training.loop import Callback, Model, Trainer
+from ksae_lab.nn.module import ForwardPass, Model
+from ksae_lab.training.loop import Callback, Trainer
 
 
 class Scheduled(Callback):
@@ -65,7 +66,7 @@ class Freeze(Callback):
             raise ValueError(f"There is no {missing[0]}; choose from {', '.join(parameters)}.")
         self.kept = {name: parameters[name].copy() for name in names}
 
-    def after_step(self, trainer: Trainer) -> None:
+    def after_step(self, trainer: Trainer, forward: ForwardPass) -> None:
         """Put each of them, of any shape, back."""
         for name, w in self.kept.items():
             trainer.model.parameters[name][...] = w

@@ -1,8 +1,13 @@
 """Keeping units alive: know which are dead, and give them a new start."""
 
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 
+from ksae_lab.nn.module import ForwardPass
 from ksae_lab.training.loop import Callback, Trainer
+from ksae_lab.training.optimizers import BaseOptimizer
 
 
 class DeadUnitMonitor(Callback):
@@ -29,9 +34,9 @@ class DeadUnitMonitor(Callback):
         """True for each unit that has been silent for `after` images or more, of shape (n,)."""
         return self.silent >= self.after
 
-    def after_step(self, trainer: Trainer) -> None:
-        """Count one batch of codes, trainer.model.latest.z of shape (batch, n)."""
-        z = trainer.model.latest.z
+    def after_step(self, trainer: Trainer, forward: ForwardPass) -> None:
+        """Count one batch of codes, of shape (batch, n)."""
+        z = forward.z
         self.silent += len(z)
         self.silent[(z != 0).any(axis=0)] = 0
 
@@ -49,83 +54,173 @@ class DeadUnitMonitor(Callback):
         self.silent[:] = state["silent"]
 
 
-class ResetDeadUnits(Callback):
-    """Every `every` epochs, until progress `until`, each dead unit starts again at a leftover.
-
-    An image is drawn, the more likely the worse it is drawn by the network now. What is left of it,
-    x − x̂ brought to length 1, becomes the unit's row of W_dec (n, d) and, with the mean length of
-    the living units' columns, its column of W_enc (d, n); its b_enc is set to 0.
-    The optimiser forgets what it remembers of these weights, else old momentum would pull the new
-    unit away, and the monitor counts from zero.
+@dataclass(frozen=True)
+class ResetPlan:
+    """When dead units are reset: after every `every` epochs, until progress `until`.
 
     Raises `ValueError` if `every` is below 1 or `until` is not between 0 and 1.
 
-    Source: Bricken et al. (2023), who take the image itself and not what is left of it.
+    Chapter 8.
+    """
+
+    every: int
+    until: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or not 0 <= self.until <= 1:
+            raise ValueError(
+                f"Resets every {self.every} epochs until {self.until} make no plan; "
+                "give 1 epoch or more, and a share of training from 0 to 1."
+            )
+
+    def is_due(self, epoch: int, epochs: int) -> bool:
+        """Whether it is time, once `epoch` of `epochs`, both scalars, are done."""
+        return epoch % self.every == 0 and epoch <= self.until * epochs
+
+
+def restart_dead(
+    dead: np.ndarray,
+    residual: np.ndarray,
+    W_enc: np.ndarray,
+    W_dec: np.ndarray,
+    b_enc: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Start each dead unit anew at a residual, in place; returns the indices of those units.
+
+    `dead` is boolean (n,), `residual` x − x̂ (samples, d), W_enc (d, n), W_dec (n, d), b_enc (n,).
+    For each dead unit an image is drawn by `rng`, the more likely the larger its residual, and no
+    image twice while there are any: two units with one residual would stay duplicates. The
+    residual, brought to length 1, becomes the unit's row of W_dec and, with the mean length of the
+    other units' columns, its column of W_enc; its b_enc is set to 0. Without dead units, or where
+    every residual is zero, nothing is changed and the result is empty.
+
+    Source: Bricken et al. (2023), who take the image itself and not its residual.
+    Chapter 8.
+    """
+    units = np.flatnonzero(dead)
+    squares = (residual**2).sum(axis=1, dtype=np.float64)
+    if not len(units) or not squares.any():
+        return units[:0]
+    again = len(units) > np.count_nonzero(squares)
+    chosen = rng.choice(len(residual), len(units), replace=again, p=squares / squares.sum())
+    drawn = residual[chosen]
+    direction = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    alive = np.delete(np.linalg.norm(W_enc, axis=0), units)
+    W_enc[:, units] = direction.T * (alive.mean() if len(alive) else 1)
+    W_dec[units] = direction  # after W_enc: with tied weights it is the same array
+    b_enc[units] = 0
+    return units
+
+
+@runtime_checkable
+class HasEncoderAndDecoder(Protocol):
+    """What can be reset: W_enc (d, n), W_dec (n, d), b_enc (n,), and a reconstruction.
+
+    Chapter 8.
+    """
+
+    @property
+    def W_enc(self) -> np.ndarray:
+        """The encoder's matrix (d, n), live."""
+
+    W_dec: np.ndarray
+    b_enc: np.ndarray
+
+    def reconstruct(self, x: np.ndarray) -> np.ndarray:
+        """x̂ (batch, d) for x (batch, d)."""
+
+
+class ResetDeadUnits(Callback):
+    """Every `every` epochs, until progress `until`, each dead unit starts again at a residual.
+
+    `restart_dead` says how, with the images of training, arrays (samples, d).
+    The optimizer forgets what it remembers of these weights, else old momentum would pull the new
+    unit away, and the monitor counts from zero.
+
+    Raises `ValueError` if `every` is below 1 or `until` is not between 0 and 1, and `TypeError`, at
+    the first reset, for a model without W_enc, W_dec and b_enc.
+
+    Source: Bricken et al. (2023).
     Chapter 8.
     """
 
     def __init__(self, monitor: DeadUnitMonitor, every: int, until: float = 0.5):
-        if every < 1 or not 0 <= until <= 1:
-            raise ValueError(
-                f"Resets every {every} epochs until {until} make no plan; "
-                "give 1 epoch or more, and a share of training from 0 to 1."
-            )
         self.monitor = monitor
-        self.every = every
-        self.until = until
+        self.plan = ResetPlan(every, until)
 
     def after_epoch(self, trainer: Trainer) -> None:
         """Reset what is dead now, if it is time."""
-        dead = np.flatnonzero(self.monitor.dead)
-        if (
-            trainer.epoch % self.every
-            or trainer.epoch > self.until * trainer.epochs
-            or not len(dead)
-        ):
+        if not self.plan.is_due(trainer.epoch, trainer.epochs) or not self.monitor.dead.any():
             return
         model, x = trainer.model, trainer.data[0]
-        leftover = x - model.reconstruct(x)
-        squares = (leftover**2).sum(axis=1, dtype=np.float64)
-        if not squares.any():
-            return  # every image is drawn perfectly: nothing is left to start from
-        # Two units with one leftover would stay twins for good: no image twice while there are any.
-        again = len(dead) > np.count_nonzero(squares)
-        chosen = trainer.rng.choice(len(x), len(dead), replace=again, p=squares / squares.sum())
-        drawn = leftover[chosen]
-        direction = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-        alive = np.delete(np.linalg.norm(model.W_enc, axis=0), dead)
-        model.W_enc[:, dead] = direction.T * (alive.mean() if len(alive) else 1)
-        model.W_dec[dead] = direction  # after W_enc: with tied weights it is the same array
-        model.b_enc[dead] = 0
-        for name, where in (("W_enc", np.s_[:, dead]), ("W_dec", dead), ("b_enc", dead)):
-            if name in model.parameters:
-                trainer.optimizer.forget(name, where)
-        self.monitor.silent[dead] = 0
+        if not isinstance(model, HasEncoderAndDecoder):
+            raise TypeError(
+                f"A {type(model).__name__} has no W_enc, W_dec and b_enc to reset; "
+                "train a KSparseAutoencoder, or leave ResetDeadUnits out."
+            )
+        residual = x - model.reconstruct(x)
+        units = restart_dead(
+            self.monitor.dead, residual, model.W_enc, model.W_dec, model.b_enc, trainer.rng
+        )
+        if isinstance(trainer.optimizer, BaseOptimizer):
+            for name, where in (("W_enc", np.s_[:, units]), ("W_dec", units), ("b_enc", units)):
+                if name in model.parameters:
+                    trainer.optimizer.forget(name, where)
+        self.monitor.silent[units] = 0
+
+
+def forget_laterals(dead: np.ndarray, S: np.ndarray, b: np.ndarray, rate: float) -> None:
+    """Move the rows of dead units towards S = I and b = 0, by the share `rate`, in place.
+
+    `dead` is boolean (n,), S (n, n), b (n,).
+
+    Chapter 11.
+    """
+    units = np.flatnonzero(dead)
+    S[units] *= 1 - rate
+    S[units, units] += rate
+    b[units] *= 1 - rate
+
+
+@runtime_checkable
+class HasLaterals(Protocol):
+    """What can be revived: lateral weights S (n, n), biases b (n,).
+
+    Chapter 11.
+    """
+
+    S: np.ndarray
+    b: np.ndarray
 
 
 class ReviveDead(Callback):
-    """Each dead unit of a `SparseDream` forgets what the others told it, until it speaks again.
+    """Each dead unit of a `SparseDream` forgets its inhibition until it is active again.
 
-    While a unit is silent for every image, no gradient reaches its row of S (n, n) and its b (n,).
-    With every step they go back towards the identity and 0, by the share `rate`, a scalar, of what
-    is left; as soon as it speaks, learning takes over again.
-    Raising b alone wakes as well, and goes too far: others hush the unit ever more strongly, its b
-    rises ever higher, and one day it shouts at an image that hushes it less.
+    While a unit is inactive for every image, no gradient reaches its row of S (n, n) and its b
+    (n,). With every step they go back towards the identity and 0, by the share `rate`, a scalar, of
+    what is left; as soon as it is active, learning takes over again.
+    Raising b alone revives as well, and goes too far: other units inhibit it ever more strongly,
+    its b rises ever higher, and one day it is far too active for an image that inhibits it less.
 
-    Raises `ValueError` for a rate that is not above 0 and at most 1.
+    Raises `ValueError` for a rate that is not above 0 and at most 1, and `TypeError`, at the first
+    step, for a model without S and b.
 
     Chapter 11.
     """
 
     def __init__(self, monitor: DeadUnitMonitor, rate: float = 0.01):
         if not 0 < rate <= 1:
-            raise ValueError(f"A rate of {rate} wakes nobody; give one above 0 and at most 1.")
+            raise ValueError(f"A rate of {rate} revives nothing; give one above 0 and at most 1.")
         self.monitor = monitor
         self.rate = rate
 
-    def after_step(self, trainer: Trainer) -> None:
+    def after_step(self, trainer: Trainer, forward: ForwardPass) -> None:
         """Move S (n, n) and b (n,) of the dead a little towards their start."""
-        dead = np.flatnonzero(self.monitor.dead)
-        trainer.model.S[dead] *= 1 - self.rate
-        trainer.model.S[dead, dead] += self.rate
-        trainer.model.b[dead] *= 1 - self.rate
+        model = trainer.model
+        if not isinstance(model, HasLaterals):
+            raise TypeError(
+                f"A {type(model).__name__} has no lateral weights S and biases b; "
+                "train a SparseDream, or leave ReviveDead out."
+            )
+        forget_laterals(self.monitor.dead, model.S, model.b, self.rate)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ksae_lab.training.loop import Model
+from ksae_lab.nn.module import Model
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,8 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare gradients with central differences, (L(w + ε) − L(w − ε)) / 2ε for each number w.
 
-    `model` has `parameters`, `loss(*batch)` and `loss_and_gradients(*batch)`, and, if it selects,
-    `masks(*batch)`, a list of boolean arrays.
-    A nudge that changes a choice steps over a jump of the loss, where no slope exists:
-    such numbers are left out and counted in `skipped`.
+    A nudge that changes one of the model's masks steps over a jump of the loss, where no slope
+    exists: such numbers are left out and counted in `skipped`.
     `claimed` checks gradients from elsewhere (same names and shapes) in place of the model's own,
     `names` only these parameters.
     Every parameter is put back exactly as it was.
@@ -102,7 +100,7 @@ def check_gradients(
     if {name: np.shape(claimed.get(name)) for name in parameters} != shapes:
         raise ValueError(f"The gradients do not match the parameters, which are {shapes}.")
 
-    before = _masks(model, batch)
+    before = model.masks(*batch)
     numerical = {name: np.empty_like(w) for name, w in parameters.items()}
     for name, w in parameters.items():
         for i in np.ndindex(w.shape):
@@ -121,16 +119,12 @@ def _slope(model, batch, w, i, epsilon, before) -> float:
     try:
         for nudged in (original + epsilon, original - epsilon):
             w[i] = nudged
-            if not _same(_masks(model, batch), before):
+            if not _same(model.masks(*batch), before):
                 return float("nan")
             losses.append(model.loss(*batch))
     finally:
         w[i] = original
     return (losses[0] - losses[1]) / (2 * epsilon)
-
-
-def _masks(model, batch) -> list[np.ndarray]:
-    return model.masks(*batch) if hasattr(model, "masks") else []
 
 
 def _same(now: list[np.ndarray], before: list[np.ndarray]) -> bool:

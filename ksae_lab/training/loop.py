@@ -1,4 +1,4 @@
-"""Mini-batch training of any model that has `parameters`, `loss` and `loss_and_gradients`."""
+"""Mini-batch training of any model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,28 +7,7 @@ from typing import Protocol
 import numpy as np
 from tqdm import trange
 
-
-class Model(Protocol):
-    """What can be trained, and what `gradcheck` can check.
-
-    `parameters` maps names to live arrays; `loss_and_gradients` returns a scalar
-    and a dict with the same keys.
-    Two methods are optional. `constrain()` is called after each step, and puts right what a step
-    may have upset; `error(*batch)`, a scalar, is what validation measures in place of the loss,
-    where the loss has terms that are no error.
-
-    Chapter 3.
-    """
-
-    @property
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Name → live array of any shape."""
-
-    def loss(self, *batch: np.ndarray) -> float:
-        """The loss of one batch, a scalar."""
-
-    def loss_and_gradients(self, *batch: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss of one batch, and its gradient for each parameter, of the same shape."""
+from ksae_lab.nn.module import ForwardPass, Model
 
 
 class Optimizer(Protocol):
@@ -68,10 +47,10 @@ class Callback:
     """
 
     def before_step(self, trainer: "Trainer") -> None:
-        """Called with the run before each step; `trainer.progress`, a scalar, goes from 0 to 1."""
+        """Called before each step; `trainer.progress`, a scalar, goes from 0 to 1."""
 
-    def after_step(self, trainer: "Trainer") -> None:
-        """Called with the run after each step; the model has changed."""
+    def after_step(self, trainer: "Trainer", forward: ForwardPass) -> None:
+        """Called after each step, with its forward pass; the model has changed since."""
 
     def after_epoch(self, trainer: "Trainer") -> None:
         """Called when the epoch's numbers stand in `trainer.history`."""
@@ -123,7 +102,7 @@ class Trainer:
                 f"{self.epochs} epochs and batches of {self.batch_size} make no training; "
                 "give a batch size of 1 or more and no negative epochs."
             )
-        measure = getattr(self.model, "error", self.model.loss)
+        measure = self.model.error
         _check_samples(measure, self.data)
         if self.validation is not None:
             _check_samples(measure, self.validation)
@@ -162,7 +141,6 @@ class Trainer:
         samples = len(self.data[0])
         order = self.rng.permutation(samples)
         starts = range(0, samples, self.batch_size)
-        constrain = getattr(self.model, "constrain", lambda: None)
         total = 0.0
         for step, start in enumerate(starts):
             batch = order[start : start + self.batch_size]
@@ -170,16 +148,17 @@ class Trainer:
             self.batch = tuple(array[batch] for array in self.data)
             for callback in self.callbacks:
                 callback.before_step(self)
-            loss, gradients = self.model.loss_and_gradients(*self.batch)
+            loss, gradients, forward = self.model.forward_backward(*self.batch)
             if not np.isfinite(loss):
                 raise FloatingPointError(
                     f"The loss is {loss}. If the data hold NaN, mend them; if not, the last step "
                     "was too large: start again with a lower learning rate."
                 )
             self.optimizer.step(self.model.parameters, gradients)
-            constrain()
+            self.model.constrain()
+            self.model.observe(forward)
             for callback in self.callbacks:
-                callback.after_step(self)
+                callback.after_step(self, forward)
             total += loss * len(batch)
         return total / samples
 

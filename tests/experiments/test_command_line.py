@@ -33,9 +33,9 @@ def folder(tmp_path_factory):
     (folder / "own.yaml").write_text(SETTINGS.format(images=images))
     assert main(["train", str(folder / "own.yaml"), "--out", str(folder / "runs" / "one")]) == 0
     rng = np.random.default_rng(0)
-    saved_models.save(KSparseAutoencoder(49, 5, 2, rng=rng), folder / "small.json")
-    saved_models.save(KSparseAutoencoder(784, 5, 2, rng=rng), folder / "plain.json")
-    saved_models.save(Network([Dense(784, 784, rng=rng)]), folder / "network.json")
+    saved_models.save_model(KSparseAutoencoder(49, 5, 2, rng=rng), folder / "small.json")
+    saved_models.save_model(KSparseAutoencoder(784, 5, 2, rng=rng), folder / "plain.json")
+    saved_models.save_model(Network([Dense(784, 784, rng=rng)]), folder / "network.json")
     (folder / "broken.json").write_bytes((folder / "plain.json").read_bytes()[:-9])
     (folder / "typo.yaml").write_text("optimizer: {learnig_rate: 1}")
     (folder / "wild.yaml").write_text(
@@ -103,7 +103,7 @@ def test_evaluate_takes_all_of_the_readers_own_images(folder, run):
 def test_no_error_at_all_has_a_word_and_a_null(folder, run):
     np.save(folder / "black.npy", np.zeros((20, 784)))
     rng = np.random.default_rng(0)
-    saved_models.save(KSparseAutoencoder(784, 5, 2, rng=rng), folder / "black.json")
+    saved_models.save_model(KSparseAutoencoder(784, 5, 2, rng=rng), folder / "black.json")
     _, out, _ = run("evaluate", "black.json", "--data", "black.npy")
     assert "PSNR                no error" in out
     _, out, _ = run("evaluate", "black.json", "--data", "black.npy", "--json")

@@ -16,6 +16,7 @@ from ksae_lab.experiments.settings import Experiment
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
 from ksae_lab.nn.losses import AuxK, DeCov, mse
+from ksae_lab.nn.selectors import TopK
 from ksae_lab.training import loop
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
 from ksae_lab.training.dead_units import DeadUnitMonitor, ResetDeadUnits, ReviveDead
@@ -104,7 +105,8 @@ def test_the_model_is_the_one_asked_for(settings, dataset):
     run = train.build(settings(model={**wanted, "start": "random"}, seed=5), dataset)
     model = run.model
     assert model.W_dec.shape == (7, 784)
-    assert (model.k, model.phi.name, model.by, model.tied) == (2, "gelu", "magnitude", True)
+    assert (model.k, model.phi.name, model.tied) == (2, "gelu", True)
+    assert model.selector.by == "magnitude"
     assert not model.b_dec.any()
     plain = KSparseAutoencoder(784, 7, 2, rng=np.random.default_rng(5))
     np.testing.assert_array_equal(model.W_dec, plain.W_dec)
@@ -139,7 +141,7 @@ def test_everything_that_can_be_asked_for_is_there(settings, dataset):
     assert monitor.silent.shape == (30,)
     assert (type(auxk), auxk.k_aux, auxk.weight) == (AuxK, 4, 1.0)
     assert (type(diversity), diversity.weight) == (DeCov, 0.001)
-    assert (resets.every, resets.until) == (3, 0.7)
+    assert (resets.plan.every, resets.plan.until) == (3, 0.7)
     assert auxk.monitor is resets.monitor is monitor
     assert noise.scale == 0.1
     (follow,) = [follow for follow in callbacks(run, Scheduled) if follow.name == "k"]
@@ -150,18 +152,21 @@ def test_everything_that_can_be_asked_for_is_there(settings, dataset):
 def test_a_soft_selection_is_for_training_only(settings, dataset, tmp_path):
     wanted = settings(selection={"name": "perturbed", "temperature": 2.0, "end": 0.5, "samples": 4})
     run = train.build(wanted, dataset)
-    select = run.model.select
-    assert (select.name, select.temperature) == ("perturbed", 2.0)
-    assert select.options == {"rng": run.rng, "samples": 4}
+    selector = run.model.selector
+    assert (selector.name, selector.temperature) == ("perturbed", 2.0)
+    assert (selector.rng, selector.samples) == (run.rng, 4)
     (follow,) = [follow for follow in callbacks(run, Scheduled) if follow.name == "temperature"]
-    assert follow.owner is select
+    assert follow.owner is selector
     assert [follow.schedule(p) for p in (0, 0.5, 1)] == pytest.approx([2, 1, 0.5])
     found = train.train(wanted, tmp_path)
     assert found["active_units"] == 3
-    assert saved_models.load(tmp_path / "model.json").select is None
+    assert saved_models.load_model(tmp_path / "model.json").selector.get_config() == {
+        "k": 3,
+        "by": "value",
+    }
     kept = settings(selection={"name": "shift_sigmoid", "temperature": 2.0})
     run = train.build(kept, dataset)
-    assert run.model.select.options == {}
+    assert run.model.selector.name == "shift_sigmoid"
     assert {follow.name for follow in callbacks(run, Scheduled)} == {"learning_rate"}
 
 
@@ -198,7 +203,7 @@ def test_the_dream_is_the_one_asked_for(settings, dataset):
 
 def test_a_dream_is_trained_and_evaluated_like_the_others(settings, dataset, tmp_path):
     found = train.train(settings(model={}, dream=DREAM), tmp_path)
-    model = saved_models.load(tmp_path / "model.json")
+    model = saved_models.load_model(tmp_path / "model.json")
     assert type(model) is SparseDream
     assert found == train.evaluate(model, dataset.x_test) == train.evaluate_saved(tmp_path)
     a = model.encode(dataset.x_test)
@@ -217,7 +222,7 @@ def test_the_dream_that_the_book_stores_is_the_one_of_its_file():
 def test_what_is_not_asked_for_is_not_there(settings, dataset):
     run = train.build(settings(), dataset)
     assert run.model.auxiliary_losses == []
-    assert run.model.select is None
+    assert type(run.model.selector) is TopK
     assert {type(callback) for callback in run.callbacks} == {DeadUnitMonitor, Scheduled}
     assert callbacks(run, DeadUnitMonitor)[0].after == len(dataset.x_train) == 42
 
@@ -236,7 +241,7 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
 
     run = train.build(wanted, dataset)  # the same, without files
     history = run.fit()
-    model = saved_models.load(card_path)
+    model = saved_models.load_model(card_path)
     assert model.k == 2
     for name, w in run.model.parameters.items():
         np.testing.assert_array_equal(model.parameters[name], w)
@@ -314,7 +319,7 @@ def test_a_perfect_reconstruction_has_no_psnr(tmp_path):
 def test_a_saved_model_is_measured_where_it_should_be(settings, dataset, images, tmp_path):
     out = tmp_path / "out"
     found = train.train(settings(), out)
-    model = saved_models.load(out / "model.json")
+    model = saved_models.load_model(out / "model.json")
     assert train.evaluate_saved(out) == found
     assert train.evaluate_saved(out / "model.json") == found
     every = train.evaluate_saved(out, str(images))
@@ -327,7 +332,7 @@ def test_a_saved_model_is_measured_where_it_should_be(settings, dataset, images,
 
 def test_a_model_from_elsewhere_needs_data(images, tmp_path):
     path = tmp_path / "own.json"
-    saved_models.save(
+    saved_models.save_model(
         KSparseAutoencoder(784, 5, 2, rng=np.random.default_rng(0)), path, data="mine"
     )
     with pytest.raises(ValueError, match="does not say what it was trained on; name data"):
@@ -451,7 +456,7 @@ def test_a_stop_while_it_measures_or_saves_loses_nothing(settings, tmp_path, mon
         raise KeyboardInterrupt
 
     moments = [(train, "evaluate"), (train, "_csv")]
-    for owner, name in (*moments, (saved_models, "save"), (archive, "remove")):
+    for owner, name in (*moments, (saved_models, "save_model"), (archive, "remove")):
         out = tmp_path / name
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, stop)

@@ -56,7 +56,7 @@ def test_a_row(model, digits, tmp_path, monkeypatch):
     monkeypatch.setattr(
         amortisation, "longer", lambda model, x, signed: seen.append(len(x)) or model
     )
-    saved_models.save(model, tmp_path / "model.json")
+    saved_models.save_model(model, tmp_path / "model.json")
     row = amortisation.measure(tmp_path / "model.json", digits)
     assert seen == [len(digits.x_train)] * 3
     assert row["one_pass"] == pytest.approx(model.error(digits.x_test), rel=1e-5)

@@ -21,7 +21,7 @@ def test_a_networks_row(digits, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     model = KSparseAutoencoder(784, 30, 4, rng=rng)
     model.init_from_data(digits.x_train, rng)
-    saved_models.save(model, tmp_path / "model.json")
+    saved_models.save_model(model, tmp_path / "model.json")
     row = fashion.network(tmp_path / "model.json", digits)
     assert row["one_pass"] == pytest.approx(model.error(digits.x_test[:50]), rel=1e-5)
     assert row["training_one_pass"] == pytest.approx(model.error(digits.x_train[:50]), rel=1e-5)

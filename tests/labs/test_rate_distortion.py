@@ -74,7 +74,7 @@ def test_rows_of_a_sweep(digits, tmp_path):
         rng = np.random.default_rng(run.experiment.seed)
         model = KSparseAutoencoder(784, 100, run.experiment.model.k, rng=rng)
         model.init_from_data(digits.x_train, rng)
-        saved_models.save(model, run.folder(tmp_path) / "model.json")
+        saved_models.save_model(model, run.folder(tmp_path) / "model.json")
     rows = pd.DataFrame(rate_distortion.k_sparse(plan, tmp_path, digits))
     assert list(zip(rows["k"], rows["seed"], strict=True))[::2] == [(1, 0), (1, 1), (4, 0), (4, 1)]
     assert set(rows["method"]) == {"k-sparse"}

@@ -188,7 +188,7 @@ def stored(plan, folder, seed):
     """The network of a sweep with 30 units, of which K speak."""
     for run in sweep.load(plan):
         if chosen(run) and run.experiment.seed == seed:
-            return saved_models.load(run.folder(folder) / "model.json")
+            return saved_models.load_model(run.folder(folder) / "model.json")
 
 
 def test_every_row_is_planned_and_measured(made):

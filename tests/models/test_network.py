@@ -9,6 +9,7 @@ import tensorflow as tf
 from ksae_lab.models.network import Network
 from ksae_lab.nn.activations import ACTIVATIONS
 from ksae_lab.nn.layers import Dense, KSparse
+from ksae_lab.nn.selectors import TopK
 from ksae_lab.training.gradcheck import check_gradients
 
 PAIRS = list(product(ACTIVATIONS, ACTIVATIONS))
@@ -21,7 +22,7 @@ def small_network(activations, sparse_at, *, by="value", k=3, sizes=(7, 6, 5, 7)
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
         options = {"rng": rng, "dtype": np.float64}
         if i == sparse_at:
-            layers.append(KSparse(n_in, n_out, k, activations[i], by=by, **options))
+            layers.append(KSparse(n_in, n_out, TopK(k, by=by), activations[i], **options))
         else:
             layers.append(Dense(n_in, n_out, activations[i], **options))
         layers[-1].b[:] = rng.normal(0, 0.5, n_out)
@@ -56,7 +57,7 @@ def test_gradients_agree_for_every_k_and_both_rankings(k, by):
 
 def one_unit_each(h, *, by="value", activation="linear"):
     """A layer that selects one of the given pre-activations; its input is a single one."""
-    layer = KSparse(1, len(h), 1, activation, by=by, rng=np.random.default_rng(0), dtype=float)
+    layer = KSparse(1, len(h), TopK(1, by), activation, rng=np.random.default_rng(0), dtype=float)
     layer.W[:] = 0
     layer.b[:] = h
     return layer, np.ones((1, 1))
@@ -65,14 +66,14 @@ def one_unit_each(h, *, by="value", activation="linear"):
 def test_ranks_by_magnitude_when_asked():
     layer, x = one_unit_each([1, -3, 2], by="magnitude")
     np.testing.assert_array_equal(layer.forward(x)[0], [[0, -3, 0]])
-    np.testing.assert_array_equal(layer.masks(x), [[False, True, False]])
+    np.testing.assert_array_equal(layer.masks(x), [[[False, True, False]]])
 
 
 @pytest.mark.parametrize("activation", ["swish", "gelu"])
 def test_ranks_what_enters_the_activation_not_what_leaves_it(activation):
     # The second output is nearly zero and so the larger one, but the first unit said more.
     layer, x = one_unit_each([-0.3, -20], activation=activation)
-    np.testing.assert_array_equal(layer.masks(x), [[True, False]])
+    np.testing.assert_array_equal(layer.masks(x), [[[True, False]]])
     assert layer.forward(x)[0][0, 0] < -0.05
 
 
@@ -192,7 +193,7 @@ def test_says_what_is_wrong():
     with pytest.raises(ValueError, match="k = 9"):
         KSparse(7, 6, 9, rng=rng)
     with pytest.raises(ValueError, match="'size'"):
-        KSparse(7, 6, 2, by="size", rng=rng)
+        KSparse(7, 6, TopK(2, by="size"), rng=rng)
     with pytest.raises(ValueError, match="choose from"):
         Dense(7, 6, "relu6", rng=rng)
     network = small_network(["linear"] * 3, 0)

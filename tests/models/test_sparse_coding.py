@@ -267,7 +267,8 @@ def test_the_gradient_at_settled_codes_agrees_with_central_differences(nonnegati
     model = small_model(nonnegative=nonnegative)
     model.W[:] *= np.linspace(0.8, 1.2, 7)[:, None]  # no need of length 1
     assert check_gradients(model, x).relative_error < 1e-6
-    assert 0 < np.count_nonzero(model.latest.z) < model.latest.z.size
+    z = model.encode(x)
+    assert 0 < np.count_nonzero(z) < z.size
 
 
 def test_the_gradient_at_codes_that_have_not_settled_is_not_exact():
@@ -288,13 +289,12 @@ def test_one_outer_step_is_the_rule_of_olshausen_and_field():
 def test_the_model_tells_what_it_found():
     x, _ = problem(5)
     model = small_model(nonnegative=True)
-    loss, _ = model.loss_and_gradients(x)
+    loss, _, seen = model.forward_backward(x)
     a = lasso(x, model.W, 0.3, nonnegative=True)
     np.testing.assert_allclose(model.encode(x), a, atol=1e-7)
     np.testing.assert_allclose(model.reconstruct(x), a @ model.W, atol=1e-6)
     assert loss == model.loss(x) == pytest.approx(objective(x, a, model.W, 0.3).mean(), rel=1e-9)
     assert model.error(x) == pytest.approx(np.mean((a @ model.W - x) ** 2), rel=1e-6)
-    seen = model.latest
     np.testing.assert_array_equal(seen.z, model.encode(x))
     np.testing.assert_array_equal(seen.x_hat, model.reconstruct(x))
     np.testing.assert_allclose(seen.h, np.einsum("bd,nd->bn", x, model.W))

@@ -75,8 +75,7 @@ def test_a_spoilt_image_is_read_and_the_clean_one_asked_for():
     assert check_gradients(model, x, target).relative_error < 1e-6
     assert model.loss(x, target) != pytest.approx(model.loss(x))
     assert model.error(x, target) == pytest.approx(np.mean((model.reconstruct(x) - target) ** 2))
-    model.loss(x, target)
-    seen = model.latest
+    seen = model.forward_backward(x, target).forward
     for found, expected in [
         (seen.x, target),
         (seen.z, model.encode(x)),

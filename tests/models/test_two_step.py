@@ -6,6 +6,7 @@ import pytest
 from ksae_lab.inference.pursuit import pursuit
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.two_step import TwoStepEncoder
+from ksae_lab.nn.selectors import TopK
 from ksae_lab.nn.topk import top_k_mask
 from ksae_lab.training.gradcheck import check_gradients
 from ksae_lab.training.optimizers import Adam
@@ -13,7 +14,7 @@ from ksae_lab.training.optimizers import Adam
 
 def encoder(activation="relu", by="value", seed=0):
     rng = np.random.default_rng(seed)
-    model = KSparseAutoencoder(12, 9, 3, activation, by=by, rng=rng, dtype=np.float64)
+    model = KSparseAutoencoder(12, 9, TopK(3, by), activation, rng=rng, dtype=np.float64)
     for w in (model.b_enc, model.b_dec):
         w[:] = rng.normal(scale=0.3, size=w.shape)
     return TwoStepEncoder(model), model, rng.normal(size=(5, 12))

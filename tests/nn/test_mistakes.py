@@ -14,40 +14,44 @@ from ksae_lab.nn.topk import top_k_mask
 from ksae_lab.training.gradcheck import check_gradients
 
 
+def wrong(z, slope):
+    """z, and a backward pass with that slope."""
+    return z, lambda dz: (dz * slope, {})
+
+
 class Honest(KSparse):
     """No mistake: what the others are measured against."""
 
 
 class ForgetsTheMask(KSparse):
     def activate(self, h):
-        z, _ = super().activate(h)
-        return z, self.phi.derivative(h)
+        return wrong(super().activate(h)[0], self.phi.derivative(h))
 
 
 class DifferentiatesAtTheOutput(KSparse):
     def activate(self, h):
-        z, slope = super().activate(h)
-        return z, np.where(slope != 0, self.phi.derivative(z), 0)
+        z, _ = super().activate(h)
+        return wrong(z, np.where(top_k_mask(h, self.k), self.phi.derivative(z), 0))
 
 
 class UsesTheNeighboursActivation(KSparse):
     def activate(self, h):
         z, _ = super().activate(h)
         mask = top_k_mask(h, self.k)
-        return z, np.where(mask, activations.get("sigmoid").derivative(h), 0)
+        return wrong(z, np.where(mask, activations.get("sigmoid").derivative(h), 0))
 
 
 class FlipsTheSign(KSparse):
     def activate(self, h):
-        z, slope = super().activate(h)
-        return z, -slope
+        z, backward = super().activate(h)
+        return z, lambda dz: backward(-dz)
 
 
 class ChangesBackward(KSparse):
     """A mistake in what the backward pass does with its results."""
 
-    def forward(self, x):
-        z, backward = super().forward(x)
+    def forward_from(self, x, h):
+        z, backward = super().forward_from(x, h)
         return z, lambda dz: self.spoil(*backward(dz), rows=len(x))
 
 

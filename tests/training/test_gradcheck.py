@@ -87,15 +87,6 @@ def test_a_zero_gradient_has_no_direction():
     assert np.isnan(found.cosine) and found.relative_error == 1
 
 
-def test_a_model_without_choices_is_checked_whole():
-    model = Model([1.0], cubes, lambda w: 3 * w**2)
-    del Model.masks
-    try:
-        assert check_gradients(model).checked == 1
-    finally:
-        Model.masks = lambda self: [self._choice(self.parameters["w"])]
-
-
 def test_parameters_come_back_exactly_even_after_an_error():
     model = Model([0.1, 0.2], cubes, lambda w: 3 * w**2)
     before = model.parameters["w"].copy()

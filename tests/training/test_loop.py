@@ -7,24 +7,32 @@ import pytest
 
 from ksae_lab.models.network import Network
 from ksae_lab.nn.layers import Dense, KSparse
+from ksae_lab.nn.module import ForwardPass, Model, Passes
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
 from ksae_lab.training.loop import Callback, Trainer, fit
 from ksae_lab.training.optimizers import SGD, Adam
 
 
-class Recorder:
+class Recorder(Model):
     """A model that learns nothing and remembers which samples it saw."""
 
     def __init__(self):
-        self.parameters = {"w": np.zeros(1)}
+        self.w = np.zeros(1)
         self.seen = []
 
-    def loss(self, x):
+    @property
+    def parameters(self):
+        return {"w": self.w}
+
+    def get_config(self):
+        return {}
+
+    def loss(self, x, target=None):
         return float(x.mean())
 
-    def loss_and_gradients(self, x):
+    def forward_backward(self, x, target=None):
         self.seen.append(x[:, 0].tolist())
-        return self.loss(x), {"w": np.zeros(1)}
+        return Passes(self.loss(x), {"w": np.zeros(1)}, ForwardPass(x, x, x, x, x))
 
 
 def rng(seed=0):
@@ -117,14 +125,14 @@ def test_an_interruption_keeps_what_was_learned():
 def test_an_interrupted_validation_leaves_whole_epochs():
     network, x = autoencoder(), data()
     calls = iter(range(100))
-    honest = network.loss
+    honest = network.error
 
     def stops_in_the_second_epoch(*arrays):
         if next(calls) == 3:  # one sample of each set is looked at before the first epoch
             raise KeyboardInterrupt
         return honest(*arrays)
 
-    network.loss = stops_in_the_second_epoch
+    network.error = stops_in_the_second_epoch
     how = {"epochs": 9, "batch_size": 16, "rng": rng(), "validation": (x, x)}
     history = network.fit(x, x, optimizer=SGD(0.1), **how)
     assert history.interrupted is True
@@ -178,7 +186,7 @@ class Diary(Callback):
     def before_step(self, run):
         self.lines.append(("before", run.progress))
 
-    def after_step(self, run):
+    def after_step(self, run, forward):
         self.lines.append(("after", run.progress))
 
     def after_epoch(self, run):
@@ -202,7 +210,7 @@ def test_follow_sets_what_the_schedule_says_before_each_step():
     optimizer, rates = SGD(1.0), []
 
     class Watch(Callback):
-        def after_step(self, run):
+        def after_step(self, run, forward):
             rates.append(run.optimizer.learning_rate)
 
     follow = Scheduled(optimizer, "learning_rate", lambda progress: 1 - progress)
@@ -218,9 +226,9 @@ def test_noise_is_shown_and_the_clean_image_asked_for():
     pairs = []
 
     class Pairs(Recorder):
-        def loss_and_gradients(self, x, target):
+        def forward_backward(self, x, target=None):
             pairs.append((x, target))
-            return super().loss_and_gradients(x)
+            return super().forward_backward(x)
 
     x = np.full((2000, 3), 0.5, np.float32)
     how = {"optimizer": SGD(0.1), "epochs": 2, "batch_size": 1000, "rng": rng()}
@@ -238,7 +246,7 @@ def test_a_model_is_put_right_after_each_step_and_judged_by_its_error():
         def constrain(self):
             self.constrained += 1
 
-        def error(self, x):
+        def error(self, x, target=None):
             return 7.0
 
     model, x = Proud(), np.ones((4, 1))
@@ -273,11 +281,11 @@ def test_looking_at_the_data_draws_no_random_numbers():
     class Draws(Recorder):
         draws = 0
 
-        def loss(self, x):
+        def loss(self, x, target=None):
             self.draws += 1
             return 1.0
 
-        def error(self, x):
+        def error(self, x, target=None):
             return 1.0
 
     model = Draws()
