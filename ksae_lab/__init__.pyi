@@ -1,10 +1,9 @@
-# The face of the package, for lazy_loader and for type checkers.
-from . import book as book
+# The face of the package, for lazy_loader and for type checkers. The rooms that draw and that start
+# TensorFlow are not on it: `import ksae_lab.book`, `import ksae_lab.keras`.
 from . import data as data
 from . import evaluation as evaluation
 from . import experiments as experiments
 from . import inference as inference
-from . import keras as keras
 from . import models as models
 from . import nn as nn
 from . import training as training

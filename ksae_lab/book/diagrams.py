@@ -62,7 +62,7 @@ def architecture(model: HasStages) -> Figure:
             ax.add_patch(Rectangle(corner, 0.24, 0.8 * step, **look))
         ax.text(i, -0.54, f"{stage.name}\n{stage.size}", ha="center", va="top")
         if stage.k is not None:
-            ax.text(i, 0.56, f"{stage.k} of {stage.size}\nspeak", ha="center", color=ACCENT)
+            ax.text(i, 0.56, f"{stage.k} of {stage.size}\nactive", ha="center", color=ACCENT)
     ax.set(xlim=(-0.4, len(stages) - 0.6), ylim=(-0.85, 0.85))
     return fig
 
@@ -146,8 +146,7 @@ def one_step(model: Coder, x: np.ndarray) -> Figure:
     Chapter 8.
     """
     bare, extra = copy.copy(model), getattr(model, "auxiliary_losses", [])
-    if extra:
-        bare.auxiliary_losses = []
+    setattr(bare, "auxiliary_losses", [])  # noqa: B010 # not every model has such
     error, plain = bare.loss_and_gradients(x)
     _, gradients, seen = model.forward_backward(x)
     losses = {"error": error} | {type(t).__name__: t(seen)[0] for t in extra}

@@ -1,5 +1,7 @@
 """What a trained model is worth on images that it has not seen, in one row of numbers."""
 
+from typing import Any
+
 import numpy as np
 
 from ksae_lab.evaluation import metrics
@@ -11,8 +13,8 @@ BATCH = 1000  # images at a time: codes take room
 VALUE_BITS = 8  # of each number in a code, where its size is told
 
 
-def evaluate(model: Coder, x: np.ndarray) -> dict:
-    """How well a model draws the images x (images, d), and how it uses its units; all scalars.
+def evaluate(model: Coder, x: np.ndarray) -> dict[str, Any]:
+    """How well a model reconstructs x (images, d), and how it uses its units; all scalars.
 
     "images" is their number and "units" that of the model's.
     "mse", "fvu" (None if all images are equal), "psnr" in decibels (None if an image has no error)
@@ -34,14 +36,14 @@ def evaluate(model: Coder, x: np.ndarray) -> dict:
             f"A {type(model).__name__} cannot be evaluated here: it does not reconstruct images; "
             "give a model that encodes and decodes, such as a KSparseAutoencoder."
         )
-    x_hat, speaks = [], []
+    drawn, used = [], []
     for start in range(0, len(x), BATCH):
         z = model.encode(x[start : start + BATCH])
-        x_hat.append(model.decode(z))
-        speaks.append(z != 0)
-    x_hat, speaks = np.concatenate(x_hat), np.concatenate(speaks)
-    noise = metrics.psnr(metrics.squared_errors(x, x_hat)).mean()
-    active, units = metrics.active_units(speaks), speaks.shape[1]
+        drawn.append(model.decode(z))
+        used.append(z != 0)
+    x_hat, codes = np.concatenate(drawn), np.concatenate(used)
+    noise = np.mean(metrics.psnr(metrics.squared_errors(x, x_hat)))
+    active, units = metrics.active_units(codes), codes.shape[1]
     return {
         "images": len(x),
         "mse": mse(x_hat, x),
@@ -50,8 +52,8 @@ def evaluate(model: Coder, x: np.ndarray) -> dict:
         "ssim": float(metrics.ssim(x, x_hat).mean()),
         "units": units,
         "active_units": float(active.mean()),
-        "dead_units": metrics.dead_units(speaks),
-        "busiest_unit": float(metrics.feature_density(speaks).max()),
-        "selection_entropy": metrics.selection_entropy(speaks) if speaks.any() else None,
+        "dead_units": metrics.dead_units(codes),
+        "busiest_unit": float(metrics.feature_density(codes).max()),
+        "selection_entropy": metrics.selection_entropy(codes) if codes.any() else None,
         "code_bits": float((index_bits(units, active) + VALUE_BITS * active).mean()),
     }

@@ -3,19 +3,20 @@
 import numpy as np
 
 from ksae_lab.data.datasets import Dataset
-from ksae_lab.experiments.settings import Experiment
+from ksae_lab.experiments import settings
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
 from ksae_lab.nn.losses import AuxK, DeCov
+from ksae_lab.nn.module import Model
 from ksae_lab.nn.selectors import Relaxation, TopK
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
 from ksae_lab.training.dead_units import DeadUnitMonitor, ResetDeadUnits, ReviveDead
 from ksae_lab.training.loop import Callback, Trainer
-from ksae_lab.training.optimizers import SGD, AdaGrad, Adam, RMSprop
+from ksae_lab.training.optimizers import SGD, AdaGrad, Adam, BaseOptimizer, RMSprop
 from ksae_lab.training.schedules import geometric, k_curriculum, linear
 
 
-def build(experiment: Experiment, dataset: Dataset) -> Trainer:
+def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
     """The training that an experiment describes, ready to go.
 
     Lab 2.
@@ -23,25 +24,21 @@ def build(experiment: Experiment, dataset: Dataset) -> Trainer:
     rng = np.random.default_rng(experiment.seed)
     x, validation = dataset.x_train, (dataset.x_val,)
     if experiment.fit_on == "train+validation":
-        x, validation = np.concatenate([x, dataset.x_val]), None
-
-    rule, length = experiment.optimizer, experiment.training
-    rules = {"rmsprop": RMSprop, "adagrad": AdaGrad, "adam": Adam}
-    if rule.name == "sgd":
-        optimizer = SGD(rule.learning_rate, rule.momentum, lazy=rule.lazy)
-    else:
-        optimizer = rules[rule.name](rule.learning_rate, lazy=rule.lazy)
-
+        x = np.concatenate([x, dataset.x_val])
+    optimizer, length = _optimizer(experiment.optimizer), experiment.training
     n_units = (experiment.dream or experiment.model).n_units
     monitor = DeadUnitMonitor(n_units, after=length.dead_after or len(x))
     callbacks: list[Callback] = [monitor]
     if length.noise:
         callbacks.append(InputNoise(length.noise))
-    if rule.decay_from is not None:
-        falling = linear(rule.learning_rate, 0.0, begin=rule.decay_from)
-        callbacks.append(Scheduled(optimizer, "learning_rate", falling))
-    network = _dream if experiment.dream else _k_sparse
-    model, own = network(experiment, x, rng, monitor)
+    if experiment.optimizer.decay_from is not None:
+        rate, begin = experiment.optimizer.learning_rate, experiment.optimizer.decay_from
+        callbacks.append(Scheduled(optimizer, "learning_rate", linear(rate, 0.0, begin=begin)))
+    model: Model
+    if experiment.dream:
+        model, own = _dream(experiment.dream, x, rng, monitor)
+    else:
+        model, own = _k_sparse(experiment, x, rng, monitor)
     return Trainer(
         model,
         (x,),
@@ -49,13 +46,29 @@ def build(experiment: Experiment, dataset: Dataset) -> Trainer:
         length.epochs,
         length.batch_size,
         rng,
-        validation=validation,
+        validation=validation if experiment.fit_on == "train" else None,
         callbacks=[*callbacks, *own],
     )
 
 
+def _optimizer(wanted: settings.Optimizer) -> BaseOptimizer:
+    rate, lazy = wanted.learning_rate, wanted.lazy
+    match wanted.name:
+        case "sgd":
+            return SGD(rate, wanted.momentum, lazy=lazy)
+        case "rmsprop":
+            return RMSprop(rate, lazy=lazy)
+        case "adagrad":
+            return AdaGrad(rate, lazy=lazy)
+        case "adam":
+            return Adam(rate, lazy=lazy)
+
+
 def _k_sparse(
-    experiment: Experiment, x: np.ndarray, rng: np.random.Generator, monitor: DeadUnitMonitor
+    experiment: settings.Experiment,
+    x: np.ndarray,
+    rng: np.random.Generator,
+    monitor: DeadUnitMonitor,
 ) -> tuple[KSparseAutoencoder, list[Callback]]:
     wanted = experiment.model
     model = KSparseAutoencoder(
@@ -71,29 +84,28 @@ def _k_sparse(
     elif wanted.start == "mean":
         model.b_dec[:] = x.mean(axis=0)
     callbacks: list[Callback] = []
-    if plan := experiment.curriculum:
-        fewer = k_curriculum(plan.k_start, wanted.k, finish=plan.finish)
+    if curriculum := experiment.curriculum:
+        fewer = k_curriculum(curriculum.k_start, wanted.k, finish=curriculum.finish)
         callbacks.append(Scheduled(model, "k", fewer))
-    if plan := experiment.resets:
-        callbacks.append(ResetDeadUnits(monitor, plan.every, plan.until))
-    if plan := experiment.selection:
+    if resets := experiment.resets:
+        callbacks.append(ResetDeadUnits(monitor, resets.every, resets.until))
+    if soft := experiment.selection:
         model.selector = Relaxation(
-            plan.name, model.k, plan.temperature, samples=plan.samples, rng=rng
+            soft.name, model.k, soft.temperature, samples=soft.samples, rng=rng
         )
-        if plan.end is not None:
-            cooling = geometric(plan.temperature, plan.end)
+        if soft.end is not None:
+            cooling = geometric(soft.temperature, soft.end)
             callbacks.append(Scheduled(model.selector, "temperature", cooling))
-    if term := experiment.auxk:
-        model.auxiliary_losses.append(AuxK(monitor, term.k_aux, term.weight))
-    if term := experiment.diversity:
-        model.auxiliary_losses.append(DeCov(term.weight))
+    if auxk := experiment.auxk:
+        model.auxiliary_losses.append(AuxK(monitor, auxk.k_aux, auxk.weight))
+    if diversity := experiment.diversity:
+        model.auxiliary_losses.append(DeCov(diversity.weight))
     return model, callbacks
 
 
 def _dream(
-    experiment: Experiment, x: np.ndarray, rng: np.random.Generator, monitor: DeadUnitMonitor
+    wanted: settings.Dream, x: np.ndarray, rng: np.random.Generator, monitor: DeadUnitMonitor
 ) -> tuple[SparseDream, list[Callback]]:
-    wanted = experiment.dream
     model = SparseDream(
         x.shape[1],
         wanted.n_units,

@@ -3,11 +3,13 @@
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ksae_lab.experiments import archive
 from ksae_lab.training.loop import Callback, History, Trainer
+from ksae_lab.training.optimizers import BaseOptimizer
 
 PAUSE = 5.0  # seconds from one checkpoint to the next: writing one takes as long as some steps
 
@@ -18,7 +20,7 @@ class Checkpoint(Callback):
     Lab 2.
     """
 
-    def __init__(self, path: Path, facts: dict, seconds: float):
+    def __init__(self, path: Path, facts: dict[str, Any], seconds: float):
         self.path = path
         self.facts = facts
         self.earlier = seconds  # of processor time, in sittings before this one
@@ -53,12 +55,21 @@ class Checkpoint(Callback):
         self.written = time.monotonic()
 
 
+def _optimizer(trainer: Trainer) -> BaseOptimizer:
+    if not isinstance(trainer.optimizer, BaseOptimizer):
+        raise TypeError(
+            f"A {type(trainer.optimizer).__name__} has no state to go on from; "
+            "use an optimizer of ksae_lab.training.optimizers."
+        )
+    return trainer.optimizer
+
+
 def _states(trainer: Trainer) -> dict[str, dict[str, np.ndarray]]:
     callbacks = {f"callback{i}": callback.state for i, callback in enumerate(trainer.callbacks)}
-    return {"model": trainer.model.state, "optimizer": trainer.optimizer.state} | callbacks
+    return {"model": trainer.model.state, "optimizer": _optimizer(trainer).state} | callbacks
 
 
-def restore(trainer: Trainer, arrays: dict[str, np.ndarray], card: dict) -> None:
+def restore(trainer: Trainer, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> None:
     """Bring a run that `build` just made to where the checkpoint, its arrays and its card, stood.
 
     `arrays` have the shapes of the parameters and of what else remembers.
@@ -71,7 +82,7 @@ def restore(trainer: Trainer, arrays: dict[str, np.ndarray], card: dict) -> None
         states.setdefault(owner, {})[name] = array
     for name, w in trainer.model.state.items():
         w[...] = states["model"][name]
-    trainer.optimizer.load_state(states["optimizer"])
+    _optimizer(trainer).load_state(states["optimizer"])
     for i, callback in enumerate(trainer.callbacks):
         callback.load_state(states.get(f"callback{i}", {}))
     trainer.epoch = card["epoch"]

@@ -108,7 +108,8 @@ class Network(Coder):
         """
         target = x if target is None else target
         hs, zs, steps_back = self._forward(x)
-        x_hat, gradients = zs[-1], {}
+        x_hat = zs[-1]
+        gradients: Arrays = {}
         d = mse_gradient(x_hat, target)
         for i, backward in reversed(list(enumerate(steps_back))):
             d, own = backward(d)

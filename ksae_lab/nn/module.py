@@ -44,7 +44,8 @@ class Module(ABC):
 
         Raises what the constructor raises.
         """
-        return cls(**config, rng=np.random.default_rng(0))
+        # Most modules draw their first weights; those that draw nothing override this.
+        return cls(**config | {"rng": np.random.default_rng(0)})
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())

@@ -208,7 +208,7 @@ def gumbel_subset(
     return sum(a for a, _ in rounds).astype(h.dtype), backward
 
 
-RELAXATIONS = {
+RELAXATIONS: dict[str, Callable[..., Relaxed]] = {
     operator.__name__: operator
     for operator in (
         shift_sigmoid,
@@ -222,7 +222,7 @@ RELAXATIONS = {
 }
 
 
-def _scores(h, k, temperature) -> np.ndarray:
+def _scores(h: np.ndarray, k: int, temperature: float) -> np.ndarray:
     """h/τ in float64, less each row's largest, once it is sure that something can be made of it.
 
     What all units have in common changes no choice, and would drown small differences in sums.
@@ -245,7 +245,9 @@ def _scores(h, k, temperature) -> np.ndarray:
     return scores
 
 
-def _shift(f, level, scores, k) -> np.ndarray:
+def _shift(
+    f: Callable[[np.ndarray], np.ndarray], level: float, scores: np.ndarray, k: int
+) -> np.ndarray:
     """The t (batch, 1) at which f(scores + t) sums to k, by bisection; f(level) is k/n.
 
     The largest score, which is 0, at that level is too little for a row, the smallest too much.
@@ -263,7 +265,7 @@ def _shift(f, level, scores, k) -> np.ndarray:
     return (low + high) / 2
 
 
-def _weigh(v, temperature, h) -> Callable[[np.ndarray], np.ndarray]:
+def _weigh(v: np.ndarray, temperature: float, h: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """The backward pass that four share: a unit's dp counts by how far it beats the others'.
 
     v (batch, n) are the slopes; a row without any has nothing to learn about its choice.
@@ -277,17 +279,17 @@ def _weigh(v, temperature, h) -> Callable[[np.ndarray], np.ndarray]:
     return backward
 
 
-def _ramp(scores):
+def _ramp(scores: np.ndarray) -> np.ndarray:
     return np.clip(scores, 0, 1)
 
 
-def _last_below(thresholds, ranked) -> np.ndarray:
+def _last_below(thresholds: np.ndarray, ranked: np.ndarray) -> np.ndarray:
     """Of the thresholds (batch, n) for 1, 2, … units, the last that its smallest unit reaches."""
     support = (thresholds <= ranked).sum(axis=1, keepdims=True)
     return np.take_along_axis(thresholds, support - 1, axis=1)
 
 
-def _of_others(x, a) -> np.ndarray:
+def _of_others(x: np.ndarray, a: np.ndarray) -> np.ndarray:
     """The row's sum of x less the unit's own x, for weights a that sum to one.
 
     For a unit with nearly everything that difference would have no digits left: add the others.

@@ -213,7 +213,7 @@ class JumpReLU(Selector):
                 raise ValueError(f"The {name} is {value}; give more than 0.")
         self.start = threshold
         self.bandwidth = bandwidth
-        self.log_threshold = np.full((), np.log(threshold))
+        self.log_threshold: np.ndarray = np.full((), np.log(threshold))
 
     @property
     def parameters(self) -> Arrays:
@@ -295,14 +295,14 @@ class Relaxation(Selector):
 
     def weights(self, h: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """p (batch, n) at the present temperature, and its backward pass ∂L/∂p → ∂L/∂h."""
-        operator, options = RELAXATIONS[self.name], {}
+        options: dict[str, Any] = {}
         if self.name in ("perturbed", "gumbel_subset"):
             if self.rng is None:
                 raise ValueError(f"{self.name} draws random numbers; give it an rng.")
             options["rng"] = self.rng
         if self.name == "perturbed":
             options["samples"] = self.samples
-        return operator(h, self.k, temperature=self.temperature, **options)
+        return RELAXATIONS[self.name](h, self.k, temperature=self.temperature, **options)
 
     def forward(self, h: np.ndarray, phi: Activation) -> tuple[np.ndarray, SelectorBackward]:
         """z = φ(h) ⊙ p, and a backward pass through both."""

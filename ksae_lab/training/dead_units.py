@@ -102,7 +102,7 @@ def restart_dead(
     squares = (residual**2).sum(axis=1, dtype=np.float64)
     if not len(units) or not squares.any():
         return units[:0]
-    again = len(units) > np.count_nonzero(squares)
+    again = len(units) > int(np.count_nonzero(squares))
     chosen = rng.choice(len(residual), len(units), replace=again, p=squares / squares.sum())
     drawn = residual[chosen]
     direction = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)

@@ -97,7 +97,8 @@ def check_gradients(
         raise ValueError(f"The loss is {loss}, so it has no slopes; check data and parameters.")
     claimed = own if claimed is None else claimed
     shapes = {name: w.shape for name, w in parameters.items()}
-    if {name: np.shape(claimed.get(name)) for name in parameters} != shapes:
+    given = {name: np.shape(claimed[name]) for name in parameters if name in claimed}
+    if given != shapes:
         raise ValueError(f"The gradients do not match the parameters, which are {shapes}.")
 
     before = model.masks(*batch)
@@ -112,7 +113,14 @@ def check_gradients(
     )
 
 
-def _slope(model, batch, w, i, epsilon, before) -> float:
+def _slope(
+    model: Model,
+    batch: tuple[np.ndarray, ...],
+    w: np.ndarray,
+    i: tuple[int, ...],
+    epsilon: float,
+    before: list[np.ndarray],
+) -> float:
     """The central difference at one number of w, or NaN if a choice changed on either side."""
     original = w[i]
     losses = []

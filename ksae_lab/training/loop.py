@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import trange
@@ -11,7 +11,7 @@ from ksae_lab.nn.module import ForwardPass, Model
 
 
 class Optimizer(Protocol):
-    """Anything that can take a step in place.
+    """Anything that can take a step in place; what can be resumed also has a state.
 
     Lab 1.
     """
@@ -109,6 +109,8 @@ class Trainer:
         history = self.history
         history.interrupted = False
         try:
+            # Where `disable` is left out, the environment decides.
+            quiet: dict[str, Any] = {"disable": True} if self.quiet else {}
             bar = trange(
                 self.epoch,
                 self.epochs,
@@ -116,7 +118,7 @@ class Trainer:
                 unit="epoch",
                 initial=self.epoch,
                 total=self.epochs,
-                **({"disable": True} if self.quiet else {}),  # else as the environment says
+                **quiet,
             )
             with bar:
                 for _ in bar:
@@ -163,12 +165,12 @@ class Trainer:
         return total / samples
 
 
-def fit(model: Model, data: tuple[np.ndarray, ...], **how) -> History:
+def fit(model: Model, data: tuple[np.ndarray, ...], **options: Any) -> History:
     """Train in place: each epoch visits every sample once, in an order drawn from `rng`.
 
     `data` is what the model's loss takes, for all samples: for a network the pair
     x (samples, n_in) and target (samples, n_out); `validation` is the same for other samples.
-    `how` needs `optimizer`, `epochs`, `batch_size`, `rng`, and may have `validation` and
+    `options` need `optimizer`, `epochs`, `batch_size`, `rng`, and may have `validation` and
     `callbacks`, as in `Trainer`.
     A bar shows the epochs; TQDM_DISABLE=1 in the environment, set before the start, hides it.
     Interrupt with Ctrl-C or the notebook's stop button: the model keeps what it has learned,
@@ -180,7 +182,7 @@ def fit(model: Model, data: tuple[np.ndarray, ...], **how) -> History:
 
     Lab 1.
     """
-    return Trainer(model, data, **how).fit()
+    return Trainer(model, data, **options).fit()
 
 
 def _check_samples(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> None:

@@ -15,10 +15,14 @@ SHAPE = re.compile(r"\(\w+, *[^()]*\)|\(\w+,\)|\bshapes?\b|\bscalars?\b", re.I)
 
 
 def public(node: ast.Module | ast.ClassDef) -> Iterator[Definition]:
-    """What a module or a class defines under a name without an underscore."""
+    """What a module or a class defines under a name without an underscore.
+
+    A setter is left out: its property says what it is.
+    """
     for child in node.body:
         if isinstance(child, Definition) and not child.name.startswith("_"):
-            yield child
+            if not any(ast.unparse(each).endswith(".setter") for each in child.decorator_list):
+                yield child
 
 
 def annotations(node: Definition) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from ksae_lab.data.datasets import Dataset
-from ksae_lab.models.compression import prune, quantise
+from ksae_lab.models.compression import prune, quantise_weights
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from tools.probe import measure
 from tools.tables import Job
@@ -36,7 +36,7 @@ def compressed(load, change, dataset: Dataset) -> dict:
 def rows(networks: Networks, dataset: Dataset) -> Iterator[Job]:
     """Every k and seed, and PCA(k), pruned and quantised."""
     changes = {f"pruned {share:.0%}": partial(prune, share=share) for share in SHARES}
-    changes |= {f"{bits} bits": partial(quantise, bits=bits) for bits in BITS}
+    changes |= {f"{bits} bits": partial(quantise_weights, bits=bits) for bits in BITS}
     for how, change in changes.items():
         for k in KS:
             for seed in by_seed(networks):
