@@ -72,8 +72,8 @@ def _train(arguments: argparse.Namespace) -> None:
 
     settings = config.load(arguments.experiment)
     with np.errstate(over="ignore", invalid="ignore"):  # training itself says if the loss runs away
-        found = train.train(settings, arguments.out, resume=arguments.resume)
-    print(_table(found))
+        result = train.train(settings, arguments.out, resume=arguments.resume)
+    print(_table(result))
     print(f"Finished: {arguments.out}")
 
 
@@ -91,12 +91,12 @@ def _sweep(arguments: argparse.Namespace) -> None:
     if arguments.table:  # whatever is wrong with it shows before the work
         sweep.write(sweep.table(plan, arguments.out), arguments.table)
     with joblib.parallel_config("loky", n_jobs=arguments.jobs):
-        found = sweep.run(plan, arguments.out)
+        result = sweep.run(plan, arguments.out)
     if arguments.table:
-        sweep.write(found, arguments.table)
-    failed = found[found["error"].notna()]
+        sweep.write(result, arguments.table)
+    failed = result[result["error"].notna()]
     print(
-        f"Finished: {len(found) - len(failed)} of {len(plan)} runs; {arguments.out}/{sweep.TABLE}"
+        f"Finished: {len(result) - len(failed)} of {len(plan)} runs; {arguments.out}/{sweep.TABLE}"
     )
     if len(failed):
         hint = "its error stands in the table; the same command tries again"
@@ -115,19 +115,19 @@ def _how_to_go_on(arguments: argparse.Namespace) -> str:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from ksae_lab.experiments import train
 
-    found = train.evaluate_saved(arguments.model, arguments.data)
-    print(json.dumps(found) if arguments.json else _table(found))
+    result = train.evaluate_saved(arguments.model, arguments.data)
+    print(json.dumps(result) if arguments.json else _table(result))
 
 
-def _table(found: dict) -> str:
-    noise = "no error" if found["psnr"] is None else f"{found['psnr']:.2f} dB"
+def _table(result: dict) -> str:
+    noise = "no error" if result["psnr"] is None else f"{result['psnr']:.2f} dB"
     rows = {
-        "images": f"{found['images']:,}",
-        "mean squared error": f"{found['mse']:.5f}",
+        "images": f"{result['images']:,}",
+        "mean squared error": f"{result['mse']:.5f}",
         "PSNR": noise,
-        "SSIM": f"{found['ssim']:.3f}",
-        "active units": f"{found['active_units']:.1f} of {found['units']}",
-        "dead units": f"{found['dead_units']} of {found['units']}",
+        "SSIM": f"{result['ssim']:.3f}",
+        "active units": f"{result['active_units']:.1f} of {result['units']}",
+        "dead units": f"{result['dead_units']} of {result['units']}",
     }
     return "\n".join(f"{name:<20}{value}" for name, value in rows.items())
 

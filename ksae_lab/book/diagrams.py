@@ -62,7 +62,7 @@ def architecture(model: HasStages) -> Figure:
             ax.add_patch(Rectangle(corner, 0.24, 0.8 * step, **look))
         ax.text(i, -0.54, f"{stage.name}\n{stage.size}", ha="center", va="top")
         if stage.k is not None:
-            ax.text(i, 0.56, f"{stage.k} of {stage.size}\nactive", ha="center", color=ACCENT)
+            ax.text(i, 0.56, f"{stage.k} of {stage.size}\nspeak", ha="center", color=ACCENT)
     ax.set(xlim=(-0.4, len(stages) - 0.6), ylim=(-0.85, 0.85))
     return fig
 

@@ -75,11 +75,11 @@ def _idx_labels_beside(path: Path) -> np.ndarray | None:
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     with _whole(path), np.load(path, allow_pickle=False) as archive:
-        found = archive.files
-        arrays = {key: archive[key] for key in ("x", "y") if key in found}
+        result = archive.files
+        arrays = {key: archive[key] for key in ("x", "y") if key in result}
     if "x" not in arrays:
         raise ValueError(
-            f"{path} has no array named x (it has: {', '.join(found) or 'nothing'}); "
+            f"{path} has no array named x (it has: {', '.join(result) or 'nothing'}); "
             "save it with np.savez(path, x=images, y=labels)."
         )
     return arrays["x"], arrays.get("y")

@@ -153,16 +153,16 @@ def fingerprint(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def expect_fields(found: object, types: dict[str, type], where: str) -> None:
+def expect_fields(result: object, types: dict[str, type], where: str) -> None:
     """Raise `ValueError`, which names `where`, unless a part of a card has just these fields.
 
     Chapter 6.
     """
-    if not isinstance(found, dict) or found.keys() != types.keys():
-        raise ValueError(f"{where} is {found!r}; expected the fields {', '.join(types)}.")
+    if not isinstance(result, dict) or result.keys() != types.keys():
+        raise ValueError(f"{where} is {result!r}; expected the fields {', '.join(types)}.")
     for key, kind in types.items():
-        if type(found[key]) is not kind:
-            raise ValueError(f"{key} of {where} is {found[key]!r}; expected {kind.__name__}.")
+        if type(result[key]) is not kind:
+            raise ValueError(f"{key} of {where} is {result[key]!r}; expected {kind.__name__}.")
 
 
 def _settle(folder: Path) -> None:

@@ -119,9 +119,9 @@ def run(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
             "start again, with fewer jobs at a time."
         ) from None
     finally:
-        found = table(plan, out)
-        write(found, out / TABLE)
-    return found
+        result = table(plan, out)
+        write(result, out / TABLE)
+    return result
 
 
 def table(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
@@ -160,7 +160,7 @@ def table(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def write(found: "pd.DataFrame", path: str | Path) -> None:
+def write(result: "pd.DataFrame", path: str | Path) -> None:
     """Write a table in place of the earlier one, as .csv or .parquet.
 
     Raises `ValueError` for another ending, `OSError` if the disk refuses, and `ImportError` where
@@ -170,10 +170,10 @@ def write(found: "pd.DataFrame", path: str | Path) -> None:
     """
     path = Path(path).expanduser()
     if path.suffix == ".csv":
-        archive.put(path, found.to_csv(index=False).encode())
+        archive.put(path, result.to_csv(index=False).encode())
     elif path.suffix == ".parquet":
         try:
-            table = found.to_parquet(index=False)
+            table = result.to_parquet(index=False)
         except ImportError:
             raise ImportError(
                 f"{path} needs pyarrow; install ksae-lab[parquet], or choose .csv."

@@ -46,14 +46,14 @@ def train(
     Lab 2.
     """
     out = Path(out).expanduser()
-    found = {name: (out / name).exists() for name in (MODEL, CHECKPOINT)}
-    if any(found.values()) and not resume:
-        state = "finished" if found[MODEL] else "unfinished"
+    result = {name: (out / name).exists() for name in (MODEL, CHECKPOINT)}
+    if any(result.values()) and not resume:
+        state = "finished" if result[MODEL] else "unfinished"
         raise ValueError(f"{out} holds a training, {state}; resume it or choose another folder.")
-    if any(found.values()):
-        arrays, card = archive.read(out / (MODEL if found[MODEL] else CHECKPOINT))
+    if any(result.values()):
+        arrays, card = archive.read(out / (MODEL if result[MODEL] else CHECKPOINT))
         _check_settings(card, experiment, out)
-    if found[MODEL]:
+    if result[MODEL]:
         archive.remove(out / CHECKPOINT)  # if the end came just before
         return card["facts"]["metrics"]
 
@@ -65,8 +65,8 @@ def train(
     }
     run = build(experiment, dataset)
     run.quiet = quiet
-    checkpoint = Checkpoint(out / CHECKPOINT, facts, card["seconds"] if found[CHECKPOINT] else 0.0)
-    if found[CHECKPOINT]:
+    checkpoint = Checkpoint(out / CHECKPOINT, facts, card["seconds"] if result[CHECKPOINT] else 0.0)
+    if result[CHECKPOINT]:
         _check_images(card, dataset, out)
         restore(run, arrays, card)
     else:

@@ -257,11 +257,11 @@ class AdaGrad(BaseOptimizer):
         w -= self.learning_rate * g / np.sqrt(accumulator + self.epsilon)
 
 
-def _compare(found: dict[str, tuple], expected: dict[str, tuple], complaint: str) -> None:
-    if found != expected:
+def _compare(result: dict[str, tuple], expected: dict[str, tuple], complaint: str) -> None:
+    if result != expected:
         wrong = [
-            f"{key} is {found.get(key, 'missing')}, expected {expected.get(key, 'no such name')}"
-            for key in sorted(found.keys() | expected.keys())
-            if found.get(key) != expected.get(key)
+            f"{key} is {result.get(key, 'missing')}, expected {expected.get(key, 'no such name')}"
+            for key in sorted(result.keys() | expected.keys())
+            if result.get(key) != expected.get(key)
         ]
         raise ValueError(f"{complaint}: {'; '.join(wrong)}.")

@@ -12,8 +12,7 @@ import pytest
 from ksae_lab.__main__ import main
 from ksae_lab.experiments import archive, saved_models, sweep, train
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.models.network import Network
-from ksae_lab.nn.layers import Dense
+from ksae_lab.models.krotov_hopfield import KrotovHopfield
 from ksae_lab.training import loop
 from tests.repo import ROOT
 
@@ -35,7 +34,7 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     saved_models.save_model(KSparseAutoencoder(49, 5, 2, rng=rng), folder / "small.json")
     saved_models.save_model(KSparseAutoencoder(784, 5, 2, rng=rng), folder / "plain.json")
-    saved_models.save_model(Network([Dense(784, 784, rng=rng)]), folder / "network.json")
+    saved_models.save_model(KrotovHopfield(784, 5, rng=rng), folder / "prototypes.json")
     (folder / "broken.json").write_bytes((folder / "plain.json").read_bytes()[:-9])
     (folder / "typo.yaml").write_text("optimizer: {learnig_rate: 1}")
     (folder / "wild.yaml").write_text(
@@ -157,7 +156,7 @@ def test_sweep_refuses_a_table_before_it_trains(run, tmp_path, monkeypatch, tabl
         ("evaluate broken.json", "broken.json is damaged or no JSON; copy or write it again"),
         ("evaluate own.npy", "own.npy/model.json cannot be read (Not a directory); give the path"),
         ("evaluate plain.json", "plain.json does not say what it was trained on; name data"),
-        ("evaluate network.json --data own.npy", "Network cannot be evaluated here"),
+        ("evaluate prototypes.json --data own.npy", "KrotovHopfield cannot be evaluated here"),
         ("evaluate small.json --data own.npy", "have shape (40, 784); expected (batch, 49)"),
         ("evaluate runs/one --data big.npy", "have shape (20, 32, 32); expected (n, 784) or"),
         ("evaluate runs/one --data nameless.npz", "nameless.npz has no array named x"),

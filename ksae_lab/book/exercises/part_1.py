@@ -24,13 +24,13 @@ def _error_without_reconstruction(error: Callable) -> str | None:
         c = x @ axes.T
         z = np.where(top_k_mask(c, k, by="magnitude"), c, 0)
         expected = np.mean((z @ axes - x) ** 2)
-        found = error(x.copy(), c.copy(), k)
-        if np.shape(found) != ():
-            return f"expected a single number, got an array of shape {np.shape(found)}."
-        if not np.isclose(found, expected):
+        result = error(x.copy(), c.copy(), k)
+        if np.shape(result) != ():
+            return f"expected a single number, got an array of shape {np.shape(result)}."
+        if not np.isclose(result, expected):
             return (
                 f"for {n} axes in {d} dimensions and k = {k} the reconstruction's error is "
-                f"{expected:.4f}, yours is {found:.4f}. Mind the part that no axis sees."
+                f"{expected:.4f}, yours is {result:.4f}. Mind the part that no axis sees."
             )
     return None
 
@@ -78,11 +78,11 @@ def _gradient_of_top_k(backward: Callable) -> str | None:
         nudge = np.zeros_like(h)
         nudge[i] = epsilon
         expected[i] = (loss(h + nudge) - loss(h - nudge)) / (2 * epsilon)
-    found = np.asarray(backward(h.copy(), 2, dz.copy()))
-    if found.shape != h.shape:
-        return f"expected an array of shape {h.shape}, got {found.shape}."
-    if not np.allclose(found, expected, atol=1e-6):
-        row = np.abs(found - expected).max(axis=1).argmax()
+    result = np.asarray(backward(h.copy(), 2, dz.copy()))
+    if result.shape != h.shape:
+        return f"expected an array of shape {h.shape}, got {result.shape}."
+    if not np.allclose(result, expected, atol=1e-6):
+        row = np.abs(result - expected).max(axis=1).argmax()
         return f"for h = {h[row].round(2)} the slopes are {expected[row].round(2)}."
     return None
 

@@ -17,10 +17,10 @@ def _three_slopes(slopes: Callable) -> str | None:
         true = (average(w + 1e-2) - average(w - 1e-2)) / 2e-2
         averaged = np.mean(np.where(x < w, -2 * c * (x - c * w), 0))
         expected = {"average of the gradients": averaged, "border": true - averaged, "slope": true}
-        found = slopes(w, c)
-        if np.shape(found) != (3,):
+        result = slopes(w, c)
+        if np.shape(result) != (3,):
             return "return three numbers: the averaged gradient, the border's term, the true slope."
-        for (name, right), claimed in zip(expected.items(), found, strict=True):
+        for (name, right), claimed in zip(expected.items(), result, strict=True):
             if not np.isclose(claimed, right, atol=1e-3):
                 return f"for w = {w} and c = {c} the {name} is {right:.3f}, yours is {claimed:.3f}."
     return None
@@ -71,14 +71,14 @@ def _tied_gradient(gradient: Callable) -> str | None:
         nudge = np.zeros_like(W)
         nudge[i] = 1e-6
         expected[i] = (loss(W + nudge) - loss(W - nudge)) / 2e-6
-    found = np.asarray(gradient(x.copy(), z.copy(), dh.copy(), d_x_hat.copy()))
-    if found.shape != W.shape:
-        return f"expected the shape of W, {W.shape}, got {found.shape}."
-    if np.allclose(found, expected, atol=1e-6):
+    result = np.asarray(gradient(x.copy(), z.copy(), dh.copy(), d_x_hat.copy()))
+    if result.shape != W.shape:
+        return f"expected the shape of W, {W.shape}, got {result.shape}."
+    if np.allclose(result, expected, atol=1e-6):
         return None
     parts = {"decoder": z.T @ d_x_hat, "encoder": dh.T @ x}
     for name, part in parts.items():
-        if np.allclose(found, part):
+        if np.allclose(result, part):
             return f"this is the {name}'s share; W is used twice."
     return "W is used twice: which gradient does each use give, in the shape of W?"
 
@@ -102,19 +102,19 @@ def _encode_with(encode_with: Callable) -> str | None:
     for k, alpha in [(3, 1.0), (3, 2.0), (2, 1.5), (4, 1.25)]:
         numpy_model = InNumpy(5, 8, k, "linear", rng=rng)
         model = KSparseAutoencoder.from_numpy(numpy_model)
-        found = encode_with(model, x.copy(), alpha)
+        result = encode_with(model, x.copy(), alpha)
         if model.k != k:
             return f"the model came with k = {k} and is left with k = {model.k}."
-        if not isinstance(found, np.ndarray):
-            return f"expected a NumPy array, got {type(found).__name__}."
+        if not isinstance(result, np.ndarray):
+            return f"expected a NumPy array, got {type(result).__name__}."
         numpy_model.k = round(alpha * k)
         expected = numpy_model.encode(x)
-        if found.shape != expected.shape:
-            return f"expected codes of shape {expected.shape}, got {found.shape}."
-        active = np.count_nonzero(found, axis=1).max()
+        if result.shape != expected.shape:
+            return f"expected codes of shape {expected.shape}, got {result.shape}."
+        active = np.count_nonzero(result, axis=1).max()
         if active != numpy_model.k:
             return f"k = {k} and alpha = {alpha}: {active} units speak, expected {numpy_model.k}."
-        if not np.allclose(found, expected, atol=1e-5):
+        if not np.allclose(result, expected, atol=1e-5):
             return "the right number of units speak, but they do not say the right numbers."
     return None
 
@@ -152,16 +152,16 @@ def _slope_of_the_choice(backward: Callable) -> str | None:
             nudge[i] = epsilon
             expected[i] = (payoff(h + nudge) - payoff(h - nudge)) / (2 * epsilon)
         p, _ = relaxations.shift_sigmoid(h, 3, temperature=temperature)
-        found = np.asarray(backward(p.copy(), dp.copy(), temperature))
-        if found.shape != h.shape:
-            return f"expected an array of shape {h.shape}, got {found.shape}."
-        if np.allclose(found, expected, atol=1e-6):
+        result = np.asarray(backward(p.copy(), dp.copy(), temperature))
+        if result.shape != h.shape:
+            return f"expected an array of shape {h.shape}, got {result.shape}."
+        if np.allclose(result, expected, atol=1e-6):
             continue
-        if np.allclose(found / temperature, expected, atol=1e-6):
+        if np.allclose(result / temperature, expected, atol=1e-6):
             return "when h rises by 1, h / temperature rises by 1 / temperature."
-        if np.allclose(found, p * (1 - p) * dp / temperature, atol=1e-6):
+        if np.allclose(result, p * (1 - p) * dp / temperature, atol=1e-6):
             return "p sums to k: when one unit rises, t gives way, and the others pay for it."
-        row = np.abs(found - expected).max(axis=1).argmax()
+        row = np.abs(result - expected).max(axis=1).argmax()
         return f"for p = {p[row].round(2)} the slopes are {expected[row].round(2)}."
     return None
 
@@ -188,10 +188,10 @@ def _aux_gradients(gradients: Callable) -> str | None:
     def loss():
         return np.mean((np.maximum(arrays["h"], 0) @ arrays["W"] - e) ** 2)
 
-    found = gradients(arrays["h"].copy(), e.copy(), arrays["W"].copy())
-    if len(found) != 2:
+    result = gradients(arrays["h"].copy(), e.copy(), arrays["W"].copy())
+    if len(result) != 2:
         return "return two arrays, the gradients with respect to h and to W."
-    for (name, array), claimed in zip(arrays.items(), found, strict=True):
+    for (name, array), claimed in zip(arrays.items(), result, strict=True):
         if np.shape(claimed) != array.shape:
             return f"the gradient for {name} should have its shape, {array.shape}."
         for i in np.ndindex(array.shape):

@@ -16,14 +16,14 @@ def _lengths_after_one_step(step: Callable) -> str | None:
         w = length * np.array([0.6, 0.0, -0.8])  # any direction will do
         fading = np.linalg.norm(w - rate * 4 * (w @ w) * w)
         wanted = np.linalg.norm(w - rate * 4 * (w @ w - 1) * w)
-        found = step(length, rate)
-        if np.shape(found) != (2,):
+        result = step(length, rate)
+        if np.shape(result) != (2,):
             return "return two lengths: as found, and as wanted."
-        if not np.isclose(found[0], fading):
-            return f"as found, {length} becomes {fading:.5f} at rate {rate}, yours {found[0]:.5f}."
-        if not np.isclose(found[1], wanted):
+        if not np.isclose(result[0], fading):
+            return f"as found, {length} becomes {fading:.5f} at rate {rate}, yours {result[0]:.5f}."
+        if not np.isclose(result[1], wanted):
             return (
-                f"as wanted, {length} becomes {wanted:.5f} at rate {rate}, yours {found[1]:.5f}: "
+                f"as wanted, {length} becomes {wanted:.5f} at rate {rate}, yours {result[1]:.5f}: "
                 "what is the derivative of (‖w‖² − 1)²?"
             )
     return None
@@ -58,11 +58,11 @@ def _missing_length_piece(piece: Callable) -> str | None:
     rng = np.random.default_rng(0)
     for shape in [(3, 4), (20, 49)]:
         W = rng.normal(size=shape)
-        found = np.asarray(piece(W.copy()))
-        if found.shape != shape:
-            return f"for W of shape {shape} expected the same shape, got {found.shape}."
+        result = np.asarray(piece(W.copy()))
+        if result.shape != shape:
+            return f"for W of shape {shape} expected the same shape, got {result.shape}."
         lengths = (W**2).sum(axis=1, keepdims=True)
-        if not np.allclose(found, 4 * (lengths - 1) * W - 4 * lengths * W):
+        if not np.allclose(result, 4 * (lengths - 1) * W - 4 * lengths * W):
             return "divide measured − claimed by W, number by number, and look at the result."
     return None
 
@@ -80,20 +80,20 @@ def _reading_part(part: Callable) -> str | None:
         nudges = 1e-6 * np.eye(n * d).reshape(-1, n, d)
         slopes = [(image_term(W + by) - image_term(W - by)) / 2e-6 for by in nudges]
         expected = np.reshape(slopes, (n, d))
-        found = np.asarray(part(W.copy(), S.copy(), b.copy(), x.copy()))
-        if found.shape != (n, d):
-            return f"expected an array of shape {(n, d)}, got {found.shape}."
-        if not np.allclose(found, expected, atol=1e-4):
+        result = np.asarray(part(W.copy(), S.copy(), b.copy(), x.copy()))
+        if result.shape != (n, d):
+            return f"expected an array of shape {(n, d)}, got {result.shape}."
+        if not np.allclose(result, expected, atol=1e-4):
             return "nudge only the W that reads; mind both relus, and which way S is passed."
     return None
 
 
 def _two_units(laterals: Callable) -> str | None:
     for c in (0.1, 0.5, 0.9):
-        found = laterals(c)
-        if np.shape(found) != (2,):
+        result = laterals(c)
+        if np.shape(result) != (2,):
             return "return a pair: S_12 and S_21."
-        for name, weight in zip(("S_12", "S_21"), found, strict=True):
+        for name, weight in zip(("S_12", "S_21"), result, strict=True):
             if max(weight * 1 + c, 0) > 1e-9:
                 return f"with an overlap of {c} and {name} = {weight:.3f} the other still speaks."
             if max((weight + 1e-6) * 1 + c, 0) == 0:
@@ -120,14 +120,14 @@ def _lca_step(step: Callable) -> str | None:
         a = np.where(u > sparsity, u - sparsity, 0)
         # Without W Wᵀ: a unit hears what nobody has drawn yet, and what it draws itself.
         expected = (1 - rate) * u + rate * ((x - a @ W) @ W.T + a)
-        found = np.asarray(step(u.copy(), x.copy(), W.copy(), sparsity, rate))
-        if found.shape != u.shape:
-            return f"expected the next states, of shape {u.shape}, got {found.shape}."
-        if np.allclose(found, expected):
+        result = np.asarray(step(u.copy(), x.copy(), W.copy(), sparsity, rate))
+        if result.shape != u.shape:
+            return f"expected the next states, of shape {u.shape}, got {result.shape}."
+        if np.allclose(result, expected):
             continue
-        if np.allclose(found, expected - rate * a):
+        if np.allclose(result, expected - rate * a):
             return "a unit does not hush itself: take the diagonal out."
-        if np.allclose(found, np.maximum(expected - sparsity, 0)):
+        if np.allclose(result, np.maximum(expected - sparsity, 0)):
             return "return the states u, not the code."
         return "mind the sign of the lateral weights, the leak −u, and that a is relu(u − λ)."
     return None

@@ -16,18 +16,18 @@ def _paired_difference(difference: Callable) -> str | None:
         a = rng.normal(size=seeds)
         b = a + 1 + 0.1 * rng.normal(size=seeds)
         low, high = ttest_rel(a, b).confidence_interval(0.95)
-        found = difference(a.copy(), b.copy())
-        if np.shape(found) != (2,):
+        result = difference(a.copy(), b.copy())
+        if np.shape(result) != (2,):
             return "return two numbers: the mean of a − b, and half the width of its interval."
-        if not np.isclose(found[0], (low + high) / 2):
+        if not np.isclose(result[0], (low + high) / 2):
             mean = (low + high) / 2
-            return f"the mean difference of {seeds} pairs is {mean:.4f}, not {found[0]:.4f}."
-        if np.isclose(found[1], high - low):
+            return f"the mean difference of {seeds} pairs is {mean:.4f}, not {result[0]:.4f}."
+        if np.isclose(result[1], high - low):
             return "that is the whole width; give half of it."
-        if not np.isclose(found[1], (high - low) / 2):
+        if not np.isclose(result[1], (high - low) / 2):
             return (
                 f"for {seeds} pairs half the interval is {(high - low) / 2:.4f}, not "
-                f"{found[1]:.4f}: take the differences', with {seeds - 1} degrees of freedom."
+                f"{result[1]:.4f}: take the differences', with {seeds - 1} degrees of freedom."
             )
     return None
 
@@ -39,32 +39,32 @@ def _thresholding_step(step: Callable) -> str | None:
         W /= np.linalg.norm(W, axis=1, keepdims=True)
         x, a = rng.normal(size=(4, d)), rng.normal(size=(4, n)) * (rng.random((4, n)) < 0.3)
         L = np.linalg.norm(W, 2) ** 2
-        found = step(x.copy(), W.copy(), a.copy(), k)
-        if np.shape(found) != (4, n):
-            return f"return codes of shape (4, {n}) for 4 images; yours is {np.shape(found)}."
-        if (np.count_nonzero(found, axis=1) > k).any():
+        result = step(x.copy(), W.copy(), a.copy(), k)
+        if np.shape(result) != (4, n):
+            return f"return codes of shape (4, {n}) for 4 images; yours is {np.shape(result)}."
+        if (np.count_nonzero(result, axis=1) > k).any():
             return f"more than k = {k} units speak for an image."
         for i in range(4):  # one image, one unit at a time
             left = x[i] - sum(a[i, j] * W[j] for j in range(n))
             u = np.array([a[i, j] + W[j] @ left / L for j in range(n)])
             chosen = np.argsort(-np.abs(u))[:k]
-            if not np.isin(np.flatnonzero(found[i]), chosen).all():
+            if not np.isin(np.flatnonzero(result[i]), chosen).all():
                 return "another choice of units is right: the k largest |u|, of either sign."
-            if not np.allclose(found[i, chosen], u[chosen]):
+            if not np.allclose(result[i, chosen], u[chosen]):
                 return "the right units speak, with wrong values: they keep those of u."
     return None
 
 
 def _bits_of_names(bits: Callable) -> str | None:
     for n, k in [(5, 2), (100, 10), (100, 90), (784, 1), (7, 7), (1_000_000, 32)]:
-        found, expected = bits(n, k), math.log2(math.comb(n, k))  # integers of any size
-        if np.isclose(found, expected, atol=1e-6):
+        result, expected = bits(n, k), math.log2(math.comb(n, k))  # integers of any size
+        if np.isclose(result, expected, atol=1e-6):
             continue
-        if np.isclose(found, math.log2(math.perm(n, k))):
-            return f"{found:.1f} bits tell the order of the {k} names, too; take its bits off."
-        if np.isclose(found, expected * math.log(2)):
+        if np.isclose(result, math.log2(math.perm(n, k))):
+            return f"{result:.1f} bits tell the order of the {k} names, too; take its bits off."
+        if np.isclose(result, expected * math.log(2)):
             return "these are natural logarithms; a bit is a logarithm to the base 2."
-        return f"for {k} of {n} expected {expected:.2f} bits, got {found:.2f}."
+        return f"for {k} of {n} expected {expected:.2f} bits, got {result:.2f}."
     return None
 
 
@@ -96,15 +96,15 @@ def _area(area: Callable) -> str | None:
         n = len(strange)
         ranks = rankdata(np.concatenate([known, strange]))[len(known) :]
         expected = (ranks.sum() - n * (n + 1) / 2) / (n * len(known))
-        found = float(area(known.copy(), strange.copy()))
-        if np.isclose(found, expected):
+        result = float(area(known.copy(), strange.copy()))
+        if np.isclose(result, expected):
             continue
-        if np.isclose(found, 1 - expected):
+        if np.isclose(result, 1 - expected):
             return "the other way round: count the pairs in which the stranger's score is larger."
         ties = (known[:, None] == strange).mean()
-        if ties and np.isclose(abs(found - expected), ties / 2):
+        if ties and np.isclose(abs(result - expected), ties / 2):
             return "the pairs are right where scores differ; a tie counts half."
-        return f"expected {expected:.4f}, got {found:.4f}: pair every stranger with every known."
+        return f"expected {expected:.4f}, got {result:.4f}: pair every stranger with every known."
     return None
 
 
@@ -114,17 +114,17 @@ def _shrink(shrink: Callable) -> str | None:
         f = np.array([0.0, 0.5, 1.0])
         a, b, c = np.polyfit(f, (1 - f) ** 2 * v + f**2 * sigma**2, 2)
         best, least = -b / (2 * a), c - b * b / (4 * a)
-        found = shrink(v, sigma)
-        if np.shape(found) != (2,):
+        result = shrink(v, sigma)
+        if np.shape(result) != (2,):
             return "return two numbers: the factor and its error."
-        if not np.isclose(found[0], best, atol=1e-9):
-            if np.isclose(found[0], v / (v + sigma)):
+        if not np.isclose(result[0], best, atol=1e-9):
+            if np.isclose(result[0], v / (v + sigma)):
                 return "σ is a standard deviation; the noise has variance σ²."
-            return f"for v = {v} and σ = {sigma} the best f is {best:.4f}, yours {found[0]:.4f}."
-        if not np.isclose(found[1], least, atol=1e-9):
+            return f"for v = {v} and σ = {sigma} the best f is {best:.4f}, yours {result[0]:.4f}."
+        if not np.isclose(result[1], least, atol=1e-9):
             return (
                 f"f is right; its error for v = {v} and σ = {sigma} is {least:.4f}, "
-                f"yours {found[1]:.4f}: what is (1 − f)² v + f² σ² there?"
+                f"yours {result[1]:.4f}: what is (1 − f)² v + f² σ² there?"
             )
     return None
 
@@ -140,18 +140,18 @@ def _batch_mask(mask: Callable) -> str | None:
             place = np.unravel_index(left.argmax(), shape)
             expected[place] = h[place] > 0
             left[place] = -np.inf
-        found = np.asarray(mask(h.copy(), k))
-        if found.shape != shape or found.dtype != bool:
+        result = np.asarray(mask(h.copy(), k))
+        if result.shape != shape or result.dtype != bool:
             return f"return booleans of shape {shape}, as h has."
-        if (found & (h <= 0)).any():
+        if (result & (h <= 0)).any():
             return "what is not above zero does not speak."
-        if found.sum() != expected.sum():
+        if result.sum() != expected.sum():
             return (
-                f"{expected.sum()} of {h.size} numbers are to be marked, you marked {found.sum()}."
+                f"{expected.sum()} of {h.size} numbers are to be marked, you marked {result.sum()}."
             )
-        if (found.sum(axis=1) != expected.sum(axis=1)).any():
+        if (result.sum(axis=1) != expected.sum(axis=1)).any():
             return "rank all numbers of the batch together, and mind the rule for ties."
-        if (found != expected).any():
+        if (result != expected).any():
             return "of equal numbers, take the one of the earlier image, and further to the left."
     return None
 
@@ -173,19 +173,19 @@ def _threshold_slopes(slopes: Callable) -> str | None:
             part: (made_up(theta + nudge, part) - made_up(theta - nudge, part)) / (2 * nudge)
             for part in ("z", "count")
         }
-        found = np.asarray(slopes(h.copy(), theta.copy(), dz.copy(), price, bandwidth))
+        result = np.asarray(slopes(h.copy(), theta.copy(), dz.copy(), price, bandwidth))
         expected = parts["z"] + parts["count"]
-        if found.shape != (n,):
-            return f"return one slope for each threshold, of shape {(n,)}; yours is {found.shape}."
-        if np.allclose(found, expected, atol=1e-5):
+        if result.shape != (n,):
+            return f"return one slope for each threshold, of shape {(n,)}; yours is {result.shape}."
+        if np.allclose(result, expected, atol=1e-5):
             continue
-        if np.allclose(found, -expected, atol=1e-5):
+        if np.allclose(result, -expected, atol=1e-5):
             return "the sign: a higher threshold means fewer active units."
-        if np.allclose(found, parts["z"] + rows * parts["count"], atol=1e-5):
+        if np.allclose(result, parts["z"] + rows * parts["count"], atol=1e-5):
             return "the price is paid for the mean number of active units of an image."
-        if np.allclose(found, theta * expected, atol=1e-5):
+        if np.allclose(result, theta * expected, atol=1e-5):
             return "that is the slope of log θ; give that of θ."
-        if np.allclose(found, parts["z"], atol=1e-5):
+        if np.allclose(result, parts["z"], atol=1e-5):
             return "the price is missing."
         return "who is within ε/2 of the threshold gives −θ/ε for z, and −1/ε for the count."
     return None
