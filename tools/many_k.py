@@ -86,8 +86,14 @@ def uses() -> list[Use]:
 
 def train(training: Training, dataset: Dataset, seed: int):
     """The trained model, of Keras whatever its kind: so the recipe is the same to the last step."""
-    from ksae_lab.keras.many_k import BatchTopK, JumpReLU, MultiTopK  # and so quietly, before Keras
-    from ksae_lab.keras.models import KSparseAutoencoder
+    from ksae_lab.keras import (  # and so quietly, before Keras
+        L0,
+        BatchTopK,
+        JumpReLU,
+        KSparseAutoencoder,
+        MultiTopK,
+        PrefixTopK,
+    )
 
     import keras  # isort: skip
 
@@ -100,19 +106,19 @@ def train(training: Training, dataset: Dataset, seed: int):
             k, n_units = training.setting
             model = KSparseAutoencoder(d, n_units, k, **how)
         case "10 and 40":
-            model = MultiTopK(d, n, 10, also=[(40, n, 1 / 8)], **how)
+            extra = MultiTopK([(40, n, 1 / 8)])
+            model = KSparseAutoencoder(d, n, 10, auxiliary_losses=[extra], **how)
         case "multi-k":
-            model = MultiTopK(
-                d, n, 50, also=[(k, n, weight) for k, weight in WEIGHTS.items()], **how
-            )
+            extra = MultiTopK([(k, n, weight) for k, weight in WEIGHTS.items()])
+            model = KSparseAutoencoder(d, n, 50, auxiliary_losses=[extra], **how)
         case "nested":
-            model = MultiTopK(
-                d, n, 50, also=[(k, 2 * k, weight) for k, weight in WEIGHTS.items()], **how
-            )
+            extra = MultiTopK([(k, 2 * k, weight) for k, weight in WEIGHTS.items()])
+            model = KSparseAutoencoder(d, n, PrefixTopK(50, n), auxiliary_losses=[extra], **how)
         case "batch top-k":
-            model = BatchTopK(d, n, 10, **how)
+            model = KSparseAutoencoder(d, n, BatchTopK(10), **how)
         case "JumpReLU":
-            model = JumpReLU(d, n, n, price=training.setting, threshold=0.5, **how)
+            extra = L0(training.setting)
+            model = KSparseAutoencoder(d, n, JumpReLU(0.5), auxiliary_losses=[extra], **how)
     model.init_from_data(x, np.random.default_rng(seed))
     model.compile(keras.optimizers.Adam(RATE), loss="mse", jit_compile=False)
     falling = linear(RATE, 0, begin=0.5)
@@ -134,9 +140,9 @@ def measure(model, use: Use, x_train: np.ndarray, x: np.ndarray) -> dict:
     if use.k is not None:
         model.k = use.k
     if use.variant.startswith("nested"):
-        model.prefix = 2 * use.k if use.variant == "nested" else N_UNITS
+        model.selector.prefix = 2 * use.k if use.variant == "nested" else N_UNITS
     if use.variant == "batch top-k":
-        model.calibrate(x_train)
+        model.selector.calibrate(model.pre_activations(x_train))
     z = np.asarray(model.encode(x))
     price = use.training.setting if use.training.kind == "JumpReLU" else None
     return {

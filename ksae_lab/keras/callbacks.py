@@ -1,20 +1,23 @@
 """What happens to k and to dead units while Keras trains: the recipes of chapter 8 as callbacks."""
 
-from functools import partial
-from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from ksae_lab.keras.layers import choices_of
 from ksae_lab.keras.models import KSparseAutoencoder
-from ksae_lab.training import dead_units
-from ksae_lab.training.loop import Trainer
+from ksae_lab.keras.selectors import selectors_of
+from ksae_lab.training.dead_units import ResetPlan, restart_dead
 from ksae_lab.training.schedules import k_curriculum
 
+Logs = dict[str, Any] | None
 
-class KCurriculum(keras.callbacks.Callback):
+# What a reset writes, by whether the weights are tied.
+RESET = {False: ("W_enc", "W_dec", "b_enc"), True: ("W_dec", "b_enc")}
+
+
+class KCurriculum(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
     """From many active units to few: k falls from `k_start` to `k` by `finish`, then stays.
 
     `finish` is a share of all steps, or of all epochs where Keras does not know the steps.
@@ -31,38 +34,39 @@ class KCurriculum(keras.callbacks.Callback):
         super().__init__()
         self.schedule = k_curriculum(k_start, k, finish=finish)
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Let a k that does not fit show now, not in the middle of training."""
         for progress in (1.0, 0.0):
             self._set(self.schedule(progress))
 
-    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Follow by epochs."""
         self.epoch = epoch
         self._follow(epoch)
 
-    def on_train_batch_begin(self, batch: int, logs=None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Follow by steps, where their number is known."""
         if self.params["steps"]:
             self._follow(self.epoch + batch / self.params["steps"])
 
-    def on_epoch_end(self, epoch: int, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Note k."""
-        logs["k"] = self.k
+        if logs is not None:
+            logs["k"] = self.k
 
     def _follow(self, epochs_done: float) -> None:
         k = self.schedule(epochs_done / self.params["epochs"])
         if k != self.k:
             self._set(k)
 
-    def _set(self, k: int) -> None:
+    def _set(self, k: float) -> None:
         # Within an epoch JAX keeps the weights elsewhere; asking for the model brings them back.
-        for choice in choices_of(self.model):
-            choice.k = k
-        self.k = k
+        for selector in selectors_of(self.model):
+            selector.k = int(k)
+        self.k = int(k)
 
 
-class DeadUnitMonitor(keras.callbacks.Callback):
+class DeadUnitMonitor(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
     """Puts the number of dead units at each epoch's end into the logs, as "dead".
 
     `History` and every callback that is listed after this one see it. When a unit counts as dead
@@ -73,39 +77,40 @@ class DeadUnitMonitor(keras.callbacks.Callback):
     Chapter 8.
     """
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Let a model without a layer that selects show now."""
-        choices_of(self.model)
+        selectors_of(self.model)
 
-    def on_epoch_end(self, epoch: int, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Count."""
-        dead = [ops.convert_to_numpy(choice.dead()) for choice in choices_of(self.model)]
-        logs["dead"] = int(sum(units.sum() for units in dead))
+        dead = [ops.convert_to_numpy(selector.dead()) for selector in selectors_of(self.model)]
+        if logs is not None:
+            logs["dead"] = int(sum(units.sum() for units in dead))
 
 
-class ResetDeadUnits(keras.callbacks.Callback):
-    """Every `every` epochs, until progress `until`, each dead unit starts again at a leftover.
+class ResetDeadUnits(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
+    """Every `every` epochs, until progress `until`, each dead unit starts again at a residual.
 
     x (samples, d) are the training images; `seed` decides which of them the units start at.
-    The recipe is that of `ksae_lab.training.dead_units.ResetDeadUnits`, and so are its arguments.
-    The optimiser, any of Keras', forgets what it remembers of these weights: each slot goes back
+    `ksae_lab.training.dead_units.restart_dead` says how.
+    The optimizer, any of Keras', forgets what it remembers of these weights: each slot goes back
     to where it began, Adagrad's accumulator to its initial value and an average of weights to the
     new weights. Adafactor's means over rows and columns stay.
 
     Raises `ValueError` for an `every` or `until` that makes no plan and, as training begins, if the
     model is no `KSparseAutoencoder` or x does not fit it.
 
-    Source: Bricken et al. (2023), who take the image itself and not what is left of it.
+    Source: Bricken et al. (2023), who take the image itself and not its residual.
     Chapter 8.
     """
 
     def __init__(self, x: np.ndarray, every: int, until: float = 0.5, seed: int = 0):
         super().__init__()
         self.x = x
-        self.recipe = dead_units.ResetDeadUnits(monitor=None, every=every, until=until)
+        self.plan = ResetPlan(every, until)
         self.rng = np.random.default_rng(seed)
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Let a model or images that do not fit show now."""
         if not isinstance(self.model, KSparseAutoencoder):
             raise ValueError(
@@ -114,23 +119,26 @@ class ResetDeadUnits(keras.callbacks.Callback):
             )
         self.model.pre_activations(self.x[:1])
 
-    def on_epoch_end(self, epoch: int, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Reset what is dead now, if it is time."""
-        model, choice = self.model, self.model.choice
-        stand_in = model._in_numpy("linear")  # lends its weights; it is `model` that draws
-        stand_in.reconstruct = partial(_reconstruct, model)
-        monitor = dead_units.DeadUnitMonitor(choice.n_units, choice.dead_after)
-        monitor.load_state({"silent": ops.convert_to_numpy(choice.silent)})
-        begun_anew = []
-        optimizer = SimpleNamespace(forget=lambda *which: begun_anew.append(which))
-        epochs = self.params["epochs"]
-        trainer = Trainer(stand_in, (self.x,), optimizer, epochs, 1, self.rng, epoch=epoch + 1)
-        self.recipe.monitor = monitor
-        self.recipe.after_epoch(trainer)
-        for name, where in begun_anew:
-            getattr(model, name).assign(getattr(stand_in, name))
-            _forget(model.optimizer, getattr(model, name), where)
-        choice.silent.assign(monitor.silent)
+        model, dead = self.model, self.model.dead
+        if not self.plan.is_due(epoch + 1, self.params["epochs"]) or not dead.any():
+            return
+        new = {
+            name: ops.convert_to_numpy(getattr(model, name)).copy() for name in RESET[model.tied]
+        }
+        W_enc = new["W_dec"].T if model.tied else new["W_enc"]
+        residual = self.x - _reconstruct(model, self.x)
+        units = restart_dead(dead, residual, W_enc, new["W_dec"], new["b_enc"], self.rng)
+        if not len(units):
+            return
+        for name, array in new.items():
+            variable = getattr(model, name)
+            variable.assign(array)
+            _forget(model.optimizer, variable, np.s_[:, units] if name == "W_enc" else units)
+        silent = ops.convert_to_numpy(model.selector.silent).copy()
+        silent[units] = 0
+        model.selector.silent.assign(silent)
 
 
 def _reconstruct(model: KSparseAutoencoder, x: np.ndarray) -> np.ndarray:
@@ -139,9 +147,9 @@ def _reconstruct(model: KSparseAutoencoder, x: np.ndarray) -> np.ndarray:
     return np.concatenate([ops.convert_to_numpy(model(x[i : i + 1000])) for i in starts])
 
 
-def _forget(optimizer: keras.Optimizer, variable: keras.Variable, where) -> None:
-    """Let the optimiser remember of variable[where] what it would if it met it now."""
-    # A new optimiser of the same kind, for these numbers alone, knows the slots and their start.
+def _forget(optimizer: keras.Optimizer, variable: keras.Variable, where: Any) -> None:
+    """Let the optimizer remember of variable[where] what it would if it met it now."""
+    # A new optimizer of the same kind, for these numbers alone, knows the slots and their start.
     part = keras.Variable(
         ops.convert_to_numpy(variable)[where], name=variable.path.replace("/", "_")
     )

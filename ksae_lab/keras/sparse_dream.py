@@ -1,5 +1,7 @@
 """SparseDream as a Keras model, with the weights, the prices and the names of the NumPy one."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -16,7 +18,7 @@ PRICES = {
 
 
 @keras.saving.register_keras_serializable(package="ksae_lab")
-class SparseDream(keras.Model):
+class SparseDream(keras.Model):  # type: ignore[misc] # Keras has no types
     """x̂ = a W with a = relu(h Sᵀ + b) and h = relu(x Wᵀ): one matrix reads and draws.
 
     The mathematics, shapes and names of `ksae_lab.models.sparse_dream.SparseDream`:
@@ -43,7 +45,7 @@ class SparseDream(keras.Model):
         penalty: str = "tanh",
         sparsity: float = 1.0,
         norm_weight: float = 1.0,
-        **options,
+        **options: Any,
     ):
         super().__init__(**options)
         self.penalty = penalties.get(penalty)
@@ -83,7 +85,7 @@ class SparseDream(keras.Model):
         """Take another ρ."""
         self._norm_weight.assign(norm_weight)
 
-    def encode(self, x):
+    def encode(self, x: Any) -> Any:
         """The code a (batch, n) of x (batch, d): no number is negative.
 
         Raises `ValueError` for another shape.
@@ -95,11 +97,11 @@ class SparseDream(keras.Model):
         h = ops.relu(ops.matmul(x, ops.transpose(self.W)))
         return ops.relu(ops.matmul(h, ops.transpose(self.S)) + self.b)
 
-    def decode(self, a):
+    def decode(self, a: Any) -> Any:
         """The images x̂ (batch, d) that the codes a (batch, n) draw."""
         return ops.matmul(a, self.W)
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         """x̂ (batch, d) for x (batch, d); what a and W cost is added to the loss."""
         a = self.encode(x)
         price = ops.mean(ops.sum(PRICES[self.penalty.name](a), axis=1))
@@ -109,7 +111,7 @@ class SparseDream(keras.Model):
         self.add_loss([ops.cast(term, keras.config.floatx()) for term in terms])
         return self.decode(a)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Everything `from_config` needs; sparsity and norm_weight as they are now."""
         n_units, n_pixels = self.W.shape
         return {
@@ -122,10 +124,10 @@ class SparseDream(keras.Model):
         }
 
     @classmethod
-    def from_numpy(cls, model: sparse_dream.SparseDream, **options) -> "SparseDream":
+    def from_numpy(cls, model: sparse_dream.SparseDream, **options: Any) -> "SparseDream":
         """The same model in Keras, with copies of its weights; its dtype too."""
         n_units, n_pixels = model.W.shape
-        settings = {
+        settings: dict[str, Any] = {
             "penalty": model.penalty.name,
             "sparsity": model.sparsity,
             "norm_weight": model.norm_weight,

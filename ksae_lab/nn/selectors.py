@@ -259,12 +259,12 @@ class JumpReLU(Selector):
 
 
 class Relaxation(Selector):
-    """A soft selection in training, exactly top-k afterwards: one of `RELAXATIONS` by name.
+    """A soft selection in training, exactly top-k afterwards: of one of the kinds in `RELAXATIONS`.
 
     In training z = φ(h) ⊙ p, all (batch, n), with weights p that have a slope of their own.
     `k` and `temperature` may be changed at any time; `rng` and `samples` are for those that draw.
 
-    Raises `ValueError` for an unknown name, for one that draws and has no `rng`, and what the
+    Raises `ValueError` for an unknown kind, for one that draws and has no `rng`, and what the
     operators of `ksae_lab.nn.relaxations` raise.
 
     Source: see each operator.
@@ -273,17 +273,17 @@ class Relaxation(Selector):
 
     def __init__(
         self,
-        name: str,
+        kind: str,
         k: int,
         temperature: float,
         *,
         samples: int = 10,
         rng: np.random.Generator | None = None,
     ):
-        if name not in RELAXATIONS:
+        if kind not in RELAXATIONS:
             known = ", ".join(RELAXATIONS)
-            raise ValueError(f"No relaxation is called {name!r}; choose from {known}.")
-        self.name = name
+            raise ValueError(f"No relaxation is called {kind!r}; choose from {known}.")
+        self.kind = kind
         self.k = k
         self.temperature = temperature
         self.samples = samples
@@ -296,13 +296,13 @@ class Relaxation(Selector):
     def weights(self, h: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """p (batch, n) at the present temperature, and its backward pass ∂L/∂p → ∂L/∂h."""
         options: dict[str, Any] = {}
-        if self.name in ("perturbed", "gumbel_subset"):
+        if self.kind in ("perturbed", "gumbel_subset"):
             if self.rng is None:
-                raise ValueError(f"{self.name} draws random numbers; give it an rng.")
+                raise ValueError(f"{self.kind} draws random numbers; give it an rng.")
             options["rng"] = self.rng
-        if self.name == "perturbed":
+        if self.kind == "perturbed":
             options["samples"] = self.samples
-        return RELAXATIONS[self.name](h, self.k, temperature=self.temperature, **options)
+        return RELAXATIONS[self.kind](h, self.k, temperature=self.temperature, **options)
 
     def forward(self, h: np.ndarray, phi: Activation) -> tuple[np.ndarray, SelectorBackward]:
         """z = φ(h) ⊙ p, and a backward pass through both."""
@@ -315,9 +315,9 @@ class Relaxation(Selector):
         return value * p, backward
 
     def get_config(self) -> dict[str, Any]:
-        """The name, k and temperature as they are now, and the number of samples; no `rng`."""
+        """The kind, k and temperature as they are now, and the number of samples; no `rng`."""
         return {
-            "name": self.name,
+            "kind": self.kind,
             "k": np.asarray(self.k).item(),
             "temperature": float(self.temperature),
             "samples": self.samples,

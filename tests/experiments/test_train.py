@@ -153,7 +153,7 @@ def test_a_soft_selection_is_for_training_only(settings, dataset, tmp_path):
     wanted = settings(selection={"name": "perturbed", "temperature": 2.0, "end": 0.5, "samples": 4})
     run = train.build(wanted, dataset)
     selector = run.model.selector
-    assert (selector.name, selector.temperature) == ("perturbed", 2.0)
+    assert (selector.kind, selector.temperature) == ("perturbed", 2.0)
     assert (selector.rng, selector.samples) == (run.rng, 4)
     (follow,) = [follow for follow in callbacks(run, Scheduled) if follow.name == "temperature"]
     assert follow.owner is selector
@@ -166,7 +166,7 @@ def test_a_soft_selection_is_for_training_only(settings, dataset, tmp_path):
     }
     kept = settings(selection={"name": "shift_sigmoid", "temperature": 2.0})
     run = train.build(kept, dataset)
-    assert run.model.selector.name == "shift_sigmoid"
+    assert run.model.selector.kind == "shift_sigmoid"
     assert {follow.name for follow in callbacks(run, Scheduled)} == {"learning_rate"}
 
 

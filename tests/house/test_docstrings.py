@@ -21,7 +21,8 @@ def public(node: ast.Module | ast.ClassDef) -> Iterator[Definition]:
     """
     for child in node.body:
         if isinstance(child, Definition) and not child.name.startswith("_"):
-            if not any(ast.unparse(each).endswith(".setter") for each in child.decorator_list):
+            decorators = [ast.unparse(each) for each in child.decorator_list]
+            if f"{child.name}.setter" not in decorators:
                 yield child
 
 

@@ -135,7 +135,7 @@ def test_resets_as_numpy_does(tied):
     before, expected = model.to_numpy(), model.to_numpy()
     monitor = dead_units.DeadUnitMonitor(6, 30)
     monitor.silent[DEAD] = 30
-    model.choice.silent.assign(monitor.silent)
+    model.selector.silent.assign(monitor.silent)
     reset = ResetDeadUnits(x, every=2, until=0.5, seed=5)
     reset.set_model(model)
     reset.set_params({"epochs": 8})
@@ -174,10 +174,10 @@ def test_a_reset_unit_counts_from_zero_and_the_others_go_on():
 
     class Note(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            silent.append(ops.convert_to_numpy(model.choice.silent))
+            silent.append(ops.convert_to_numpy(model.selector.silent))
 
     model.b_enc.assign(np.where(np.isin(np.arange(6), [*DEAD, 0]), -100, 0))
-    model.choice.silent.assign([-5, 0, 0, 0, 0, 0])  # one that will not have been silent for long
+    model.selector.silent.assign([-5, 0, 0, 0, 0, 0])  # one that will not have been silent for long
     history = model.fit(x, x, batch_size=10, verbose=0, callbacks=[*callbacks, Note()])
     assert history.history["dead"] == [2]
     np.testing.assert_array_equal(silent[0][[0, *DEAD]], [25, 0, 0])
@@ -213,7 +213,7 @@ def test_the_optimiser_forgets_the_dead_and_nothing_else(name, tied):
     model.b_enc.assign(np.zeros(6))  # all speak at first, so that there is something to forget
     model.k = 6
     model.fit(x, x, batch_size=10, verbose=0)
-    model.choice.silent.assign(np.where(np.isin(np.arange(6), DEAD), 30, 0))
+    model.selector.silent.assign(np.where(np.isin(np.arange(6), DEAD), 30, 0))
     memory = [ops.convert_to_numpy(slot) for slot in model.optimizer.variables]
 
     reset = ResetDeadUnits(x, every=1, until=1.0)

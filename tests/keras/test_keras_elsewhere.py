@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from ksae_lab.keras import losses as keras_losses
 from ksae_lab.keras.layers import KSparse
 from ksae_lab.keras.models import KSparseAutoencoder
 
@@ -31,7 +32,9 @@ def saved(tmp_path_factory):
     """A trained model in a file, without code in a folder, images, and what it makes of them."""
     folder = tmp_path_factory.mktemp("saved")
     x = np.random.default_rng(0).uniform(size=(50, 9)).astype(np.float32)
-    model = KSparseAutoencoder(9, 12, 3, "gelu", auxk=2, dead_after=50)
+    model = KSparseAutoencoder(
+        9, 12, 3, "gelu", auxiliary_losses=[keras_losses.AuxK(2)], dead_after=50
+    )
     model.compile("adam", loss="mse")
     model.fit(x, x, verbose=0)
     model.k = 4
@@ -75,7 +78,7 @@ import keras
 import numpy as np
 from ksae_lab import SGD, AuxK, DeCov
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
-from ksae_lab.keras.layers import top_k_mask
+from ksae_lab.keras import losses, top_k_mask
 from ksae_lab.keras.models import KSparseAutoencoder
 from ksae_lab.models import k_sparse
 from ksae_lab.nn.topk import top_k_mask as reference
@@ -96,8 +99,9 @@ terms = [AuxK(monitor, 2), DeCov(0.1)]
 model = k_sparse.KSparseAutoencoder(
     9, 12, 3, "relu", auxiliary_losses=terms, rng=rng, dtype=np.float64
 )
-twin = KSparseAutoencoder.from_numpy(model, auxk=2, diversity=0.1, dead_after=40)
-twin.choice.silent.assign(monitor.silent)
+extra = [losses.AuxK(2), losses.DeCov(0.1)]
+twin = KSparseAutoencoder.from_numpy(model, auxiliary_losses=extra, dead_after=40)
+twin.selector.silent.assign(monitor.silent)
 np.testing.assert_allclose(twin.encode(x), model.encode(x), atol=1e-12)
 np.testing.assert_allclose(twin(x), model.reconstruct(x), atol=1e-12)
 
@@ -112,7 +116,7 @@ class Seen(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.seen.append(self.model.k)
 
-twin.choice.silent.assign(np.where(np.arange(12) < 2, 99, 0))
+twin.selector.silent.assign(np.where(np.arange(12) < 2, 99, 0))
 twin.b_enc.assign(np.where(np.arange(12) < 2, -99, 0))
 callbacks = [KCurriculum(9, 3), DeadUnitMonitor(), ResetDeadUnits(x, every=2), Seen()]
 history = twin.fit(x, x, batch_size=10, epochs=4, verbose=0, callbacks=callbacks).history
@@ -149,7 +153,7 @@ def train(strategy):
         model.compile(keras.optimizers.Adam(0.01), loss="mse")
     callbacks = [KCurriculum(4, 2), ResetDeadUnits(x, every=1)]
     model.fit(x, x, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=callbacks)
-    counted = keras.ops.convert_to_numpy(model.choice.silent)
+    counted = keras.ops.convert_to_numpy(model.selector.silent)
     weights = [keras.ops.convert_to_numpy(w) for w in model.trainable_variables]
     return model.k, counted, weights
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from keras import ops
 
-from ksae_lab.keras.layers import KSparse, top_k_mask
+from ksae_lab.keras import KSparse, TopK, top_k_mask
 from ksae_lab.models.network import Network
 from ksae_lab.nn import layers as in_numpy
+from ksae_lab.nn import selectors
 from ksae_lab.nn.activations import ACTIVATIONS
 from ksae_lab.nn.topk import top_k_mask as reference
 
@@ -67,12 +68,14 @@ def test_a_nan_is_not_hidden():
 def layer_in_both(activation, *, by="value", k=3, n_in=7, n_out=6, tie=False):
     """The same float64 layer in Keras and in NumPy."""
     rng = np.random.default_rng(0)
-    theirs = in_numpy.KSparse(n_in, n_out, k, activation, by=by, rng=rng, dtype=np.float64)
+    theirs = in_numpy.KSparse(
+        n_in, n_out, selectors.TopK(k, by), activation, rng=rng, dtype=np.float64
+    )
     theirs.b[:] = rng.normal(0, 0.5, n_out)
     if tie:
         theirs.W[:, 4] = theirs.W[:, 1] = theirs.W[:, 0]
         theirs.b[[1, 4]] = theirs.b[0]
-    ours = KSparse(n_out, k, activation, by=by, dtype="float64")
+    ours = KSparse(n_out, TopK(k, by), activation, dtype="float64")
     ours.build((None, n_in))
     ours.kernel.assign(theirs.W)
     ours.bias.assign(theirs.b)
@@ -112,7 +115,7 @@ def test_the_backend_passes_the_gradient_to_the_selected_only(activation):
     h = ops.convert_to_tensor(np.random.default_rng(2).normal(size=(8, 6)))
     with tf.GradientTape() as tape:
         tape.watch(h)
-        z = layer.choice(h)
+        z = layer.selector(h, phi=layer.phi)
     slope = theirs.phi.derivative(h.numpy())
     expected = np.where(reference(h.numpy(), 3), slope, 0)
     np.testing.assert_allclose(tape.gradient(z, h), expected, rtol=1e-12)
@@ -171,45 +174,45 @@ def test_counts_how_long_each_unit_has_been_silent():
     layer = KSparse(3, 1, kernel_initializer="identity", dead_after=7)
     batch = np.eye(3, dtype=np.float32)
     layer(batch[[0, 0, 1]], training=True)
-    np.testing.assert_array_equal(layer.choice.silent, [0, 0, 3])
+    np.testing.assert_array_equal(layer.selector.silent, [0, 0, 3])
     layer(batch[[1, 1, 1, 1]], training=True)
-    np.testing.assert_array_equal(layer.choice.silent, [4, 0, 7])
+    np.testing.assert_array_equal(layer.selector.silent, [4, 0, 7])
     np.testing.assert_array_equal(layer.dead, [False, False, True])
     layer(batch[[2]])  # not in training
-    np.testing.assert_array_equal(layer.choice.silent, [4, 0, 7])
+    np.testing.assert_array_equal(layer.selector.silent, [4, 0, 7])
     layer(batch[[[2], [0]]], training=True)  # inputs (2, 1, 3)
-    np.testing.assert_array_equal(layer.choice.silent, [0, 2, 0])
+    np.testing.assert_array_equal(layer.selector.silent, [0, 2, 0])
 
 
 def test_who_says_something_negative_is_not_silent():
     layer = KSparse(3, 3, kernel_initializer="identity")
     layer(-np.eye(3, dtype=np.float32)[:2], training=True)
-    np.testing.assert_array_equal(layer.choice.silent, [0, 0, 2])
+    np.testing.assert_array_equal(layer.selector.silent, [0, 0, 2])
 
 
 def test_a_selected_unit_that_says_nothing_counts_as_silent():
     layer = KSparse(3, 3, "relu", kernel_initializer="identity")
     layer(-np.eye(3, dtype=np.float32)[:2], training=True)
-    np.testing.assert_array_equal(layer.choice.silent, [2, 2, 2])
+    np.testing.assert_array_equal(layer.selector.silent, [2, 2, 2])
 
 
 def test_saves_k_and_counts_and_loads_them(tmp_path):
-    sparse = KSparse(6, 5, "gelu", by="magnitude", dead_after=9, use_bias=False)
+    sparse = KSparse(6, TopK(5, "magnitude"), "gelu", dead_after=9, use_bias=False)
     model = keras.Sequential([keras.Input((4,)), sparse])
     x = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
     model(x, training=True)
     sparse.k = 2
-    sparse.choice.silent.assign(np.arange(6))
+    sparse.selector.silent.assign(np.arange(6))
     model.save(tmp_path / "model.keras")
 
     again = keras.saving.load_model(tmp_path / "model.keras")
     (loaded,) = again.layers
-    assert (loaded.k, loaded.choice.by, loaded.choice.dead_after) == (2, "magnitude", 9)
+    assert (loaded.k, loaded.selector.by, loaded.selector.dead_after) == (2, "magnitude", 9)
     assert loaded.bias is None
-    np.testing.assert_array_equal(loaded.choice.silent, np.arange(6))
+    np.testing.assert_array_equal(loaded.selector.silent, np.arange(6))
     np.testing.assert_array_equal(again(x), model(x))
 
-    other = KSparse(6, 5, "gelu", by="magnitude", use_bias=False)
+    other = KSparse(6, TopK(5, "magnitude"), "gelu", use_bias=False)
     fresh = keras.Sequential([keras.Input((4,)), other])
     model.save_weights(tmp_path / "model.weights.h5")
     fresh.load_weights(tmp_path / "model.weights.h5")
@@ -221,7 +224,7 @@ def test_says_what_is_wrong():
     with pytest.raises(ValueError, match="k = 9, but a row has 6 entries"):
         KSparse(6, 9)
     with pytest.raises(ValueError, match="'size'"):
-        KSparse(6, 2, by="size")
+        KSparse(6, TopK(2, by="size"))
     with pytest.raises(ValueError, match="relu8"):
         KSparse(6, 2, "relu8")
     with pytest.raises(ValueError, match="after 0"):

@@ -1,6 +1,6 @@
-"""One model for many k: the rules of who speaks, their gradients, and what a file remembers.
+"""Selectors beyond top-k and one model for many k: masks, gradients, what a file remembers.
 
-Each rule is written a second time here in NumPy, and each gradient found in another way.
+Each mask is written a second time here in NumPy, and each gradient found in another way.
 """
 
 import keras
@@ -14,9 +14,11 @@ from keras import ops
 from scipy.stats import norm
 
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
-from ksae_lab.keras.many_k import BatchTopK, JumpReLU, MultiTopK
-from ksae_lab.keras.selectors import BatchChoice, JumpChoice, PrefixChoice
+from ksae_lab.keras.losses import L0, DeCov, MultiTopK
+from ksae_lab.keras.models import KSparseAutoencoder
+from ksae_lab.keras.selectors import BatchTopK, JumpReLU, PrefixTopK, TopK
 from ksae_lab.models import k_sparse
+from ksae_lab.nn import selectors as in_numpy
 from ksae_lab.nn.topk import top_k_mask
 from ksae_lab.training.gradcheck import check_gradients
 from tests.keras.test_keras_elsewhere import run
@@ -33,8 +35,8 @@ def numpy_model(k=3, n_units=6, **how):
     model = k_sparse.KSparseAutoencoder(
         7, n_units, k, **{"unit_norm": False} | how, rng=rng, dtype=np.float64
     )
-    for w in model.parameters.values():
-        w += 0.3 * rng.normal(size=w.shape)
+    for name, w in model.parameters.items():
+        w += 0 if name == "log_threshold" else 0.3 * rng.normal(size=w.shape)
     return model
 
 
@@ -51,8 +53,17 @@ def in_training(model, x):
     return float(loss), {name: np.asarray(gradient) for name, gradient in gradients.items()}
 
 
-def choice(kind, k, by="value", n_units=6, activation="linear"):
-    return kind(n_units, k, activation, by, 10, dtype="float64")
+def own(selector, n_units=6):
+    """A selector of one's own for so many units, in float64."""
+    return selector.own(n_units, "float64", dead_after=10)
+
+
+def linear(h):
+    return h
+
+
+def twin_of(model, *auxiliary_losses, **options):
+    return KSparseAutoencoder.from_numpy(model, auxiliary_losses=auxiliary_losses, **options)
 
 
 def as_bool(mask):
@@ -63,9 +74,8 @@ def as_bool(mask):
 
 
 @given(BATCHES, st.integers(0, 6), st.integers(1, 6), BY)
-def test_a_prefix_is_chosen_from_as_if_there_were_no_more_units(h, k, prefix, by):
-    rule = choice(PrefixChoice, k, by)
-    rule.prefix = prefix
+def test_a_prefix_is_selected_from_as_if_there_were_no_more_units(h, k, prefix, by):
+    rule = own(PrefixTopK(k, prefix, by))
     expected = np.zeros_like(h, bool)
     expected[:, :prefix] = top_k_mask(h[:, :prefix], min(k, prefix), by=by)
     np.testing.assert_array_equal(as_bool(rule.mask(ops.convert_to_tensor(h))), expected)
@@ -73,7 +83,8 @@ def test_a_prefix_is_chosen_from_as_if_there_were_no_more_units(h, k, prefix, by
 
 def first_units(model, prefix):
     """A NumPy model of the first units alone, with the same weights."""
-    small = numpy_model(model.k, prefix, activation=model.phi.name, by=model.by)
+    selector = in_numpy.TopK(min(model.k, prefix), model.selector.by)
+    small = numpy_model(selector, prefix, activation=model.phi.name)
     small.W_enc[:], small.W_dec[:] = model.W_enc[:, :prefix], model.W_dec[:prefix]
     small.b_enc[:], small.b_dec[:] = model.b_enc[:prefix], model.b_dec
     return small
@@ -82,9 +93,9 @@ def first_units(model, prefix):
 @pytest.mark.parametrize("by", ["value", "magnitude"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_loss_is_a_weighted_sum_of_the_losses_of_models_with_one_k(activation, by):
-    model, x = numpy_model(2, activation=activation, by=by), images()
+    model, x = numpy_model(in_numpy.TopK(2, by), activation=activation), images()
     also = [(5, 6, 0.125), (1, 6, 2.0), (2, 4, 0.5), (3, 2, 1.5)]
-    twin = MultiTopK.from_numpy(model, also=also)
+    twin = twin_of(model, MultiTopK(also))
     expected, slopes = model.loss_and_gradients(x)
     for k, prefix, weight in also:
         part = first_units(model, prefix)
@@ -103,7 +114,8 @@ def test_the_loss_is_a_weighted_sum_of_the_losses_of_models_with_one_k(activatio
 
 
 def test_other_terms_stay_and_all_count_in_training_only():
-    model = MultiTopK(7, 6, 2, also=[(4, 6, 1.0)], diversity=1.0)
+    losses = [MultiTopK([(4, 6, 1.0)]), DeCov(1.0)]
+    model = KSparseAutoencoder(7, 6, 2, auxiliary_losses=losses)
     model(images())
     assert model.losses == []
     model(images(), training=True)
@@ -115,7 +127,7 @@ def test_the_target_of_every_k_is_the_clean_image():
     model.W_enc[:] = 0  # no path from the image to the code, so nothing to spoil
     values = []
     for noise in (0.0, 0.9):
-        twin = MultiTopK.from_numpy(model, also=[(4, 3, 1.0)], noise=noise)
+        twin = twin_of(model, MultiTopK([(4, 3, 1.0)]), noise=noise)
         twin(images(), training=True)
         values.append(float(twin.losses[0]))
     assert values[0] == values[1] > 0
@@ -124,27 +136,25 @@ def test_the_target_of_every_k_is_the_clean_image():
 def test_a_prefix_needs_no_new_graph():
     traces = []
 
-    def linear(h):
+    def counted(h):
         traces.append(h)
         return h
 
-    model, x = MultiTopK(7, 6, 6, linear), images(4).astype(np.float32)
+    model = KSparseAutoencoder(7, 6, PrefixTopK(6, 6), counted)
+    x = images(4).astype(np.float32)
     model.predict(x, verbose=0)
     del traces[:]
     for prefix in (1, 4, 6):
-        model.prefix = prefix
+        model.selector.prefix = prefix
         model.predict(x, verbose=0)
         assert (np.count_nonzero(model.encode(x), axis=1) == prefix).all()
     assert len(traces) == 3  # those of `encode`, which is no graph
 
 
-def test_goes_to_numpy_for_the_k_that_is_set():
-    model = MultiTopK.from_numpy(numpy_model(3), also=[(1, 6, 1.0)])
-    model.k = 1
-    assert model.to_numpy().k == 1
-    model.prefix = 5
-    with pytest.raises(ValueError, match="Only 5 units"):
-        model.to_numpy()
+def test_goes_to_numpy_for_the_k_and_the_prefix_that_are_set():
+    model = twin_of(numpy_model(in_numpy.PrefixTopK(3, 6)))
+    model.k, model.selector.prefix = 1, 5
+    assert repr(model.to_numpy().selector) == "PrefixTopK(k=1, by='value', prefix=5)"
 
 
 # The k largest numbers of a whole batch.
@@ -162,14 +172,14 @@ def batch_mask(h, k, by="value"):
 
 @given(BATCHES, st.integers(0, 6), BY)
 def test_a_batch_keeps_its_largest_ties_and_all(h, k, by):
-    rule = choice(BatchChoice, k, by)
+    rule = own(BatchTopK(k, by))
     found = as_bool(rule.mask(ops.convert_to_tensor(h), training=True))
     np.testing.assert_array_equal(found, batch_mask(h, k, by))
 
 
 def test_a_batch_has_exactly_k_units_an_image_on_average_and_not_for_each():
     h = np.random.default_rng(0).normal(size=(50, 6)) + 3  # all above zero
-    mask = as_bool(choice(BatchChoice, 2).mask(ops.convert_to_tensor(h), training=True))
+    mask = as_bool(own(BatchTopK(2)).mask(ops.convert_to_tensor(h), training=True))
     assert mask.sum() == 2 * 50
     assert len(set(mask.sum(axis=1))) > 2
 
@@ -177,7 +187,7 @@ def test_a_batch_has_exactly_k_units_an_image_on_average_and_not_for_each():
 def test_a_nan_is_not_hidden():
     h = np.array([[1.0, np.nan, 3.0, 2.0, 0.0, -1.0], [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]])
     for training in (True, False):
-        marked = as_bool(choice(BatchChoice, 2).mask(ops.convert_to_tensor(h), training))
+        marked = as_bool(own(BatchTopK(2)).mask(ops.convert_to_tensor(h), training))
         assert marked[0, 1]
 
 
@@ -202,57 +212,57 @@ class BatchModel:
 
 
 def test_the_gradient_of_a_batch_is_the_slope_of_its_loss():
-    model, x = numpy_model(2, activation="tanh"), images()
+    model, x = numpy_model(in_numpy.BatchTopK(2), activation="tanh"), images()
     mine = BatchModel(model.parameters, k=2)
-    mine.twin = BatchTopK.from_numpy(model)
+    mine.twin = twin_of(model)
     assert in_training(mine.twin, x)[0] == pytest.approx(mine.loss(x), rel=1e-12)
     found = check_gradients(mine, x)
     assert found.checked > 90 and found.relative_error < 1e-7
 
 
 def test_the_threshold_follows_the_smallest_number_kept():
-    rule = choice(BatchChoice, 2)
+    rule = own(BatchTopK(2))
     expected = None
     for seed in range(4):
         h = np.random.default_rng(seed).normal(size=(5, 6))
-        rule(ops.convert_to_tensor(h), training=True)
+        rule(ops.convert_to_tensor(h), phi=linear, training=True)
         smallest = np.sort(h.ravel())[-10]
         expected = smallest if expected is None else 0.99 * expected + 0.01 * smallest
         assert float(rule.threshold) == pytest.approx(expected, rel=1e-6)
-        rule(ops.convert_to_tensor(h + 9))  # not in training
-    rule(ops.convert_to_tensor(-np.ones((5, 6))), training=True)  # nobody is above zero
+        rule(ops.convert_to_tensor(h + 9), phi=linear)  # not in training
+    rule(ops.convert_to_tensor(-np.ones((5, 6))), phi=linear, training=True)  # none above zero
     assert float(rule.threshold) == pytest.approx(expected, rel=1e-6)
     assert rule.threshold.trainable is False
 
 
-def test_without_training_all_above_zero_speak():
+def test_without_training_all_above_zero_are_active():
     h = np.array([[-1.0, 0.0, 1.0, 2.0, 3.0, 4.0]])
-    found = as_bool(choice(BatchChoice, 1).mask(ops.convert_to_tensor(h)))
+    found = as_bool(own(BatchTopK(1)).mask(ops.convert_to_tensor(h)))
     np.testing.assert_array_equal(found, h > 0)
 
 
 def test_after_training_a_code_does_not_depend_on_the_neighbours():
-    model, x = BatchTopK.from_numpy(numpy_model(2)), images(20)
+    model, x = twin_of(numpy_model(in_numpy.BatchTopK(2))), images(20)
     model(x, training=True)
     together = ops.convert_to_numpy(model.encode(x))
     alone = np.concatenate([model.encode(x[i : i + 1]) for i in range(20)])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-12)
     h = ops.convert_to_numpy(model.pre_activations(x))
-    np.testing.assert_array_equal(together != 0, (h >= model.threshold) & (h > 0))
-    # In training it does: an image among louder ones falls silent.
+    np.testing.assert_array_equal(together != 0, (h >= float(model.selector.threshold)) & (h > 0))
+    # In training it does: an image among brighter ones has fewer active units.
     loud = np.concatenate([x[:1], x[:1] + 50 * ops.convert_to_numpy(model.W_enc)[:, 0]])
-    mask = as_bool(model.choice.mask(model.pre_activations(loud), training=True))
-    alone = as_bool(model.choice.mask(model.pre_activations(x[:1]), training=True))
+    mask = as_bool(model.selector.mask(model.pre_activations(loud), training=True))
+    alone = as_bool(model.selector.mask(model.pre_activations(x[:1]), training=True))
     assert mask[0].sum() < alone.sum() == 2
 
 
 def test_calibration_gives_k_units_on_average():
-    model, x = BatchTopK.from_numpy(numpy_model(2)), images(50)
+    model, x = twin_of(numpy_model(in_numpy.BatchTopK(2))), images(50)
     for k in (3, 1, 2):
         model.k = k
-        model.calibrate(x)
+        model.selector.calibrate(model.pre_activations(x))
         assert np.count_nonzero(model.encode(x)) == k * 50
-    model.threshold = 1e9
+    model.selector.threshold.assign(1e9)
     assert not np.any(model.encode(x))
 
 
@@ -287,10 +297,10 @@ def by_hand(model, x, price, bandwidth):
 @pytest.mark.parametrize("price", [0.0, 0.7])
 @pytest.mark.parametrize("bandwidth", [0.4, 2.0])
 def test_jumps_have_the_gradients_of_the_paper(bandwidth, price):
-    settings = {"price": price, "bandwidth": bandwidth, "threshold": 0.3}
-    model, x = JumpReLU.from_numpy(numpy_model(6), **settings), images(30)
+    model = twin_of(numpy_model(in_numpy.JumpReLU(0.3, bandwidth)), L0(price))
+    x = images(30)
     spread = 0.2 * np.random.default_rng(2).normal(size=6)
-    model.choice.log_threshold.assign(np.log(0.3) + spread)
+    model.selector.log_threshold.assign(np.log(0.3) + spread)
     loss, found = in_training(model, x)
     expected, slopes = by_hand(model, x, price, bandwidth)
     assert loss == pytest.approx(expected, rel=1e-6)
@@ -305,12 +315,11 @@ def test_the_made_up_slopes_are_those_of_the_expectation_where_there_is_noise():
     rows, sigma, bandwidth = 200_000, 0.8, 0.1
     m, theta = np.array([0.5, 1.0, 2.0]), np.array([1.0, 0.9, 1.2])
     h = m + sigma * np.random.default_rng(0).normal(size=(rows, 3))
-    rule = choice(JumpChoice, 3, n_units=3)
-    rule.bandwidth = bandwidth
+    rule = own(JumpReLU(1.0, bandwidth), 3)
     rule.log_threshold.assign(np.log(theta))
     with tf.GradientTape(persistent=True) as tape:
         number = ops.sum(rule.count(ops.convert_to_tensor(h))) / rows
-        drawn = ops.sum(rule(ops.convert_to_tensor(h))) / rows
+        drawn = ops.sum(rule(ops.convert_to_tensor(h), phi=linear)) / rows
     density = norm.pdf(theta, m, sigma)
     # The share of draws in the window, divided by its width, has this standard error.
     error = np.sqrt(density / bandwidth / rows)
@@ -328,40 +337,36 @@ def test_the_made_up_slopes_are_those_of_the_expectation_where_there_is_noise():
 
 def test_jumps_go_forward_as_steps():
     h = np.array([[0.1, 0.2, 0.3, -1.0], [5.0, 0.19, 0.21, 4.0]])
-    rule = choice(JumpChoice, 4, n_units=4)
+    rule = own(JumpReLU(1.0), 4)
     rule.log_threshold.assign(np.log([0.2, 0.2, 0.2, 0.2]))
     expected = np.where(h > np.exp(ops.convert_to_numpy(rule.log_threshold)), h, 0)
-    np.testing.assert_array_equal(rule(ops.convert_to_tensor(h)), expected)
+    np.testing.assert_array_equal(rule(ops.convert_to_tensor(h), phi=linear), expected)
     np.testing.assert_array_equal(rule.count(ops.convert_to_tensor(h)), [1, 3])
-    rule.k = 1  # a limit on top
-    np.testing.assert_array_equal(
-        rule(ops.convert_to_tensor(h)), expected * [0, 0, 1, 0] + [[0, 0, 0, 0], [5.0, 0, -0.21, 0]]
-    )
 
 
 def test_the_price_is_paid_in_training_only_and_thresholds_stay_above_zero():
-    settings = {"price": 5.0, "threshold": 0.5, "dtype": "float32"}
-    model, x = JumpReLU.from_numpy(numpy_model(6), **settings), images(40).astype(np.float32)
+    model = twin_of(numpy_model(in_numpy.JumpReLU(0.5)), L0(5.0), dtype="float32")
+    x = images(40).astype(np.float32)
     model(x)
     assert model.losses == []
-    speaking = np.count_nonzero(model.encode(x)) / 40
+    active = np.count_nonzero(model.encode(x)) / 40
     model(x, training=True)
-    assert float(model.losses[0]) == pytest.approx(5 * speaking)
-    np.testing.assert_allclose(model.thresholds, 0.5, rtol=1e-6)
+    assert float(model.losses[0]) == pytest.approx(5 * active)
+    np.testing.assert_allclose(model.selector.thresholds, 0.5, rtol=1e-6)
     model.compile(keras.optimizers.SGD(1.0), loss="mse")
     model.fit(x, x, epochs=3, shuffle=False, verbose=0)
-    assert (model.thresholds > 0).all()
-    assert not np.allclose(model.thresholds, 0.5)
+    assert (model.selector.thresholds > 0).all()
+    assert not np.allclose(model.selector.thresholds, 0.5)
 
 
-# All three.
+# All of them.
 
 MAKE = {
-    "MultiTopK": lambda **how: MultiTopK.from_numpy(numpy_model(2), also=[(4, 3, 0.5)], **how),
-    "BatchTopK": lambda **how: BatchTopK.from_numpy(numpy_model(2), **how),
-    "JumpReLU": lambda **how: JumpReLU.from_numpy(
-        numpy_model(6), price=0.1, bandwidth=0.7, threshold=0.4, **how
+    "PrefixTopK": lambda **how: twin_of(
+        numpy_model(in_numpy.PrefixTopK(2, 6)), MultiTopK([(4, 3, 0.5)]), **how
     ),
+    "BatchTopK": lambda **how: twin_of(numpy_model(in_numpy.BatchTopK(2)), **how),
+    "JumpReLU": lambda **how: twin_of(numpy_model(in_numpy.JumpReLU(0.4, 0.7)), L0(0.1), **how),
 }
 each = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 
@@ -378,17 +383,16 @@ def test_saves_and_loads_and_goes_on(make, tmp_path):
         model.compile(keras.optimizers.Adam(0.01), loss="mse")
     fit(whole, 4)
     fit(first, 2)
-    if isinstance(first, MultiTopK):
-        first.prefix = 5
-        whole.prefix = 5
+    nested = hasattr(first.selector, "prefix")
+    if nested:
+        first.selector.prefix = whole.selector.prefix = 5
     first.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert type(again) is type(first)
     assert again.get_config() == first.get_config()
     np.testing.assert_array_equal(again.encode(x), first.encode(x))
-    if isinstance(first, MultiTopK):
-        again.prefix = 6
-        whole.prefix = 6
+    if nested:
+        again.selector.prefix = whole.selector.prefix = 6
     fit(again, 2)
     for a, b in zip(again.weights, whole.weights, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6, err_msg=a.name)
@@ -410,12 +414,14 @@ def test_xla_takes_the_same_steps(make):
 def test_callbacks_work_on_it(make):
     x = images(40).astype(np.float32)
     model = make(dtype="float32", dead_after=40)
-    model.choice.silent.assign([99, 0, 0, 0, 0, 0])
+    model.selector.silent.assign([99, 0, 0, 0, 0, 0])
     model.b_enc.assign([-9, 0, 0, 0, 0, 0])
     model.compile("adam", loss="mse")
-    callbacks = [KCurriculum(6, 2), DeadUnitMonitor(), ResetDeadUnits(x, every=1)]
+    callbacks = [DeadUnitMonitor(), ResetDeadUnits(x, every=1)]
+    if hasattr(model.selector, "k"):
+        callbacks.append(KCurriculum(6, 2))
     history = model.fit(x, x, batch_size=8, epochs=4, verbose=0, callbacks=callbacks).history
-    assert history["k"] == [4, 2, 2, 2]
+    assert history.get("k", [4, 2, 2, 2]) == [4, 2, 2, 2]
     assert history["dead"][0] >= 1
     assert float(model.b_enc[0]) > -1
 
@@ -437,7 +443,7 @@ import numpy as np
 
 assert keras.backend.backend() == "jax"
 x = np.load(f"{sys.argv[1]}/x.npy")
-for name in ("MultiTopK", "BatchTopK", "JumpReLU"):
+for name in ("PrefixTopK", "BatchTopK", "JumpReLU"):
     model = keras.saving.load_model(f"{sys.argv[1]}/{name}.keras")
     model.fit(x, x, batch_size=8, epochs=2, shuffle=False, verbose=0)
     expected = np.load(f"{sys.argv[1]}/{name}.npz")
@@ -446,64 +452,79 @@ for name in ("MultiTopK", "BatchTopK", "JumpReLU"):
     print(name)
 """
     output, _ = run(on_jax, tmp_path, KERAS_BACKEND="jax", JAX_ENABLE_X64="1")
-    assert output == "MultiTopK\nBatchTopK\nJumpReLU\n"
+    assert output == "PrefixTopK\nBatchTopK\nJumpReLU\n"
     on_two_devices = """
 import sys
 import keras
 import ksae_lab.keras
 import numpy as np
 import tensorflow as tf
-from ksae_lab.keras.many_k import BatchTopK
+from ksae_lab.keras import BatchTopK, KSparseAutoencoder
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 x = np.load(f"{sys.argv[1]}/x.npy")[:2].astype(np.float32)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
-    model = BatchTopK(7, 6, 2)
+    model = KSparseAutoencoder(7, 6, BatchTopK(2))
     model.b_enc.assign(np.full(6, 5))  # all above zero
     model.compile("sgd", loss="mse")
 h = np.sort(keras.ops.convert_to_numpy(model.pre_activations(x)), axis=1)
 model.fit(x, x, batch_size=2, verbose=0)  # one image for each device
-print(abs(model.threshold - h[:, -2].mean()) < 1e-5, h[0, -2] != h[1, -2])
+threshold = keras.ops.convert_to_numpy(model.selector.threshold)
+print(abs(threshold - h[:, -2].mean()) < 1e-5, h[0, -2] != h[1, -2])
 """
     assert run(on_two_devices, tmp_path)[0] == "True True\n"
 
 
 def test_configs_are_what_they_were_made_with():
-    model = MultiTopK(7, 6, 2, "gelu", also=[(4, 6, 0.125)], tied=True, noise=0.2)
+    losses = [MultiTopK([(4, 6, 0.125)]), DeCov(0.5)]
+    made = {"tied": True, "noise": 0.2, "auxiliary_losses": losses}
+    model = KSparseAutoencoder(7, 6, PrefixTopK(2, 5), "gelu", **made)
     config = model.get_config()
-    assert (config["k"], config["also"], config["tied"]) == (2, [[4, 6, 0.125]], True)
-    assert MultiTopK.from_config(config).get_config() == config
-    config = JumpReLU(7, 6, 5, price=0.2, bandwidth=0.3, threshold=0.4).get_config()
-    assert (config["k"], config["price"], config["bandwidth"]) == (5, 0.2, 0.3)
-    assert JumpReLU.from_config(config).get_config() == config
+    assert config["k"]["class_name"] == "PrefixTopK" and config["tied"] is True
+    assert KSparseAutoencoder.from_config(config).get_config() == config
+    config = KSparseAutoencoder(7, 6, JumpReLU(0.4, 0.3), auxiliary_losses=[L0(0.2)]).get_config()
+    assert config["k"]["config"]["bandwidth"] == 0.3
+    assert KSparseAutoencoder.from_config(config).get_config() == config
+
+
+def test_two_models_of_one_value_have_selectors_of_their_own():
+    value = TopK(2)
+    one, two = KSparseAutoencoder(7, 6, value), KSparseAutoencoder(7, 6, value)
+    one.k = 5
+    assert (value.k, two.k) == (2, 2)
 
 
 def test_says_what_is_wrong():
+    def with_losses(*losses, k=2):
+        return KSparseAutoencoder(7, 6, k, auxiliary_losses=losses)
+
     with pytest.raises(ValueError, match="k = 7, but a row has 6 entries"):
-        MultiTopK(7, 6, 2, also=[(7, 6, 1.0)])
-    for prefix in (0, 7, 2.5):
+        with_losses(MultiTopK([(7, 6, 1.0)]))
+    for prefix in (0, 7):
         with pytest.raises(ValueError, match=rf"prefix is {prefix}; give .* 1 to 6"):
-            MultiTopK(7, 6, 2, also=[(2, prefix, 1.0)])
+            with_losses(MultiTopK([(2, prefix, 1.0)]))
     with pytest.raises(ValueError, match="k = 2 weighs 0; give more than 0"):
-        MultiTopK(7, 6, 2, also=[(2, 6, 0)])
-    model = MultiTopK(7, 6, 2)
+        MultiTopK([(2, 6, 0)])
+    with pytest.raises(TypeError, match="is no auxiliary loss"):
+        with_losses("AuxK")
+    model = KSparseAutoencoder(7, 6, PrefixTopK(2, 6))
     with pytest.raises(ValueError, match="prefix is 0"):
-        model.prefix = 0
-    assert model.prefix == 6
-    with pytest.raises(ValueError, match="price is -1"):
-        JumpReLU(7, 6, 6, price=-1)
+        model.selector.prefix = 0
+    assert model.selector.prefix == 6
+    with pytest.raises(ValueError, match="weight is -1"):
+        L0(-1)
+    with pytest.raises(ValueError, match="A TopK has no thresholds"):
+        with_losses(L0(1))
     for name in ("bandwidth", "threshold"):
         with pytest.raises(ValueError, match=f"The {name} is 0; give more"):
-            JumpReLU(7, 6, 6, price=1, **{name: 0})
-    silent = BatchTopK(7, 6, 2)
+            JumpReLU(**{name: 0})
+    jumps = KSparseAutoencoder(7, 6, JumpReLU())
+    for touch in (lambda: jumps.k, lambda: setattr(jumps, "k", 3)):
+        with pytest.raises(AttributeError, match="has no k"):
+            touch()
+    silent = KSparseAutoencoder(7, 6, BatchTopK(2))
     silent.b_enc.assign(np.full(6, -99))
-    with pytest.raises(ValueError, match="k = 2 no unit speaks"):
-        silent.calibrate(images())
-    for model in (silent, JumpReLU(7, 6, 6, price=1)):
-        with pytest.raises(ValueError, match="Keras only"):
-            model.to_numpy()
-    relaxed = numpy_model(select=lambda h, k: None)
-    with pytest.raises(ValueError, match="something else than the mask"):
-        BatchTopK.from_numpy(relaxed)
+    with pytest.raises(ValueError, match="k = 2 no unit is active"):
+        silent.selector.calibrate(silent.pre_activations(images()))

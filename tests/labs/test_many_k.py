@@ -44,8 +44,8 @@ def test_a_network_for_one_k_has_as_many_units_as_asked(digits):
 def test_nested_dictionaries_are_cut_and_made_whole_again(digits):
     uses = [("nested", 5), ("nested, all units", 5), ("nested", 2)]
     model, x, found = rows(digits, ("nested",), uses)
-    assert model.prefix == 4
-    model.prefix = 100
+    assert model.selector.prefix == 4
+    model.selector.prefix = 100
     twin = model.to_numpy()
     for row, units in zip(found, (10, 100, 4), strict=True):
         h = twin.pre_activations(x)[:, :units]
