@@ -16,7 +16,9 @@ _CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 
 
 def _pages(parts: list[dict]) -> list[str]:
-    return [chapter["file"] for part in parts for chapter in part["chapters"]]
+    chapters = [chapter for part in parts for chapter in part["chapters"]]
+    inner = [section["file"] for chapter in chapters for section in chapter.get("sections", [])]
+    return [*(chapter["file"] for chapter in chapters), *inner]
 
 
 PAGES = [_CONTENTS["root"], *_pages(_CONTENTS["parts"])]

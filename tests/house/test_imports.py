@@ -4,6 +4,7 @@ Nothing here lists the rooms: they are the folders, and what may import what fol
 """
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -83,6 +84,17 @@ def test_rooms_do_not_import_in_a_circle():
         rooms.setdefault(room, set()).update({room_of(target) for target in targets} - {room})
     assert len(rooms) > 8 and rooms["models"] >= {"nn", "training"}
     assert circle(rooms) == []
+
+
+def test_the_map_has_a_line_for_every_room_which_is_what_the_room_says_of_itself():
+    rooms = sorted(path for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
+    expected = {
+        path.name: (ast.get_docstring(ast.parse((path / "__init__.py").read_text("utf-8"))) or "")
+        for path in rooms
+    }
+    page = (ROOT / "book" / "api.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| \{doc\}`api/(\w+)` \| (.+) \|$", page, re.M))
+    assert rows == {room: text.split("\n")[0] for room, text in expected.items()}
 
 
 def test_a_circle_would_be_seen():

@@ -63,12 +63,13 @@ def public_names() -> list[str]:
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_the_api_page_links_each_function_to_its_chapter(name, soups):
-    entry = soups[SITE / "book" / "api.html"].find(id=name)
-    assert entry is not None, f"{name} is not on book/api.md; add its module there"
+def test_the_page_of_its_room_links_each_function_to_its_chapter(name, soups):
+    room = name.split(".")[1]
+    entry = soups[SITE / "book" / "api" / f"{room}.html"].find(id=name)
+    assert entry is not None, f"{name} is not on book/api/{room}.md; add its module there"
 
     links = {
-        a.text.lower(): (SITE / "book" / a["href"]).resolve()
+        a.text.lower(): (SITE / "book" / "api" / a["href"]).resolve()
         for a in entry.find_next_sibling("dd").select("a.internal")
         if re.fullmatch(r"(chapter|lab) \d+", a.text, re.IGNORECASE)
     }
