@@ -50,14 +50,14 @@ def architecture(model: HasStages) -> Figure:
     for i, (stage, height) in enumerate(zip(stages, heights, strict=True)):
         cells = min(stage.size, 100 if stage.k is not None else 28)
         filled = 0 if stage.k is None else round(stage.k / stage.size * cells)
-        # Those that speak are spread over the column: a real choice has no order either.
-        speaks = np.zeros(cells, dtype=bool)
+        # The active ones are spread over the column: a real selection has no order either.
+        active = np.zeros(cells, dtype=bool)
         if filled:
-            speaks[((np.arange(filled) + 0.5) / filled * cells).astype(int)] = True
+            active[((np.arange(filled) + 0.5) / filled * cells).astype(int)] = True
         step = height / cells
         for j in range(cells):
-            colour = ACCENT if speaks[j] else GREY
-            look = {"color": colour, "alpha": 1.0 if speaks[j] else 0.35, "linewidth": 0}
+            colour = ACCENT if active[j] else GREY
+            look = {"color": colour, "alpha": 1.0 if active[j] else 0.35, "linewidth": 0}
             corner = (i - 0.12, height / 2 - (j + 0.9) * step)
             ax.add_patch(Rectangle(corner, 0.24, 0.8 * step, **look))
         ax.text(i, -0.54, f"{stage.name}\n{stage.size}", ha="center", va="top")
@@ -68,7 +68,7 @@ def architecture(model: HasStages) -> Figure:
 
 
 def code_pattern(z: np.ndarray) -> Figure:
-    """Who speaks for whom: codes z (samples, n) as a picture, a row an image, a column a unit.
+    """Codes z (samples, n) as a picture: a row is an image, a column a unit.
 
     Zero is the page; all codes share one range.
 
@@ -85,7 +85,7 @@ def code_pattern(z: np.ndarray) -> Figure:
 
 
 def selection_histogram(z: np.ndarray) -> Figure:
-    """How evenly the work is shared: the units of codes z (samples, n) by how often they speak.
+    """How evenly the units of codes z (samples, n) are used: how often each is active.
 
     Units are sorted, the busiest first; the dotted line is an equal share for all.
 
@@ -141,7 +141,7 @@ def one_step(model: Coder, x: np.ndarray) -> Figure:
 
     How the pre-activations of the first image are selected; what the loss is made of;
     how long the gradient of each parameter is, from the image error and from the other terms;
-    which units speak for which image.
+    which units are active for which image.
 
     Chapter 8.
     """

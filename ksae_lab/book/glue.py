@@ -34,4 +34,4 @@ def glued(notebook: str | Path, name: str) -> float:
         if output.get("metadata", {}).get("scrapbook", {}).get("name") == name:
             (text,) = output["data"].values()
             return float("".join(text).strip("'").replace(",", ""))
-    raise ValueError(f"{notebook} has glued no number {name!r}; run it, or mend the name.")
+    raise ValueError(f"{notebook} has glued no number {name!r}; run it, or fix the name.")

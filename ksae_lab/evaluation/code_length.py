@@ -1,7 +1,7 @@
 """How many bits a sparse code costs.
 
-A code is sent in two parts: which units speak, and what each of them says, rounded to multiples of
-a step. Both are counted for an ideal arithmetic coder: an event of probability p costs −log₂ p
+A code is sent in two parts: which units are active, and their values, rounded to multiples of a
+step. Both are counted for an ideal arithmetic coder: an event of probability p costs −log₂ p
 bits. A real one needs a few bits more for a whole message, however long it is.
 
 The probabilities come from other, training codes, which the receiver is supposed to know as well.
@@ -14,7 +14,7 @@ WEIGHT = 30  # how many training values the smooth curve of `value_bits` counts 
 
 
 def index_bits(n: int, k: int | np.ndarray) -> float | np.ndarray:
-    """log₂ C(n, k): the bits that say which k of n units speak, each combination equally likely.
+    """log₂ C(n, k): the bits for which k of n units are active, all equally likely.
 
     k is a scalar or an array of any shape, and so is the result.
 
@@ -50,8 +50,8 @@ def quantise(values: np.ndarray, step: float) -> np.ndarray:
 def support_bits(z: np.ndarray, z_train: np.ndarray) -> np.ndarray:
     """The bits that say which units of each code are not zero: z (batch, n) → (batch,).
 
-    Every unit speaks or not, with the probability that z_train (samples, n) suggests, whatever the
-    others do: (its active codes + ½) / (codes + 1).
+    Every unit is active or not, with the probability that z_train (samples, n) suggests, whatever
+    the others do: (its active codes + ½) / (codes + 1).
 
     Raises `ValueError` if the two have different numbers of units, or there are no training codes.
 
@@ -80,13 +80,15 @@ def value_bits(q: np.ndarray, q_train: np.ndarray) -> np.ndarray:
         raise TypeError(f"The codes hold {q.dtype} and {q_train.dtype}; quantise both first.")
     bits = np.zeros(q.shape)
     for unit in range(q.shape[1]):
-        says = q[:, unit] != 0
-        bits[says, unit] = _bits_of_integers(q[says, unit], q_train[q_train[:, unit] != 0, unit])
+        active = q[:, unit] != 0
+        bits[active, unit] = _bits_of_integers(
+            q[active, unit], q_train[q_train[:, unit] != 0, unit]
+        )
     return bits.sum(axis=1)
 
 
 def code_bits(q: np.ndarray, q_train: np.ndarray) -> np.ndarray:
-    """All bits of each quantised code: which units speak, and what: q (batch, n) → (batch,).
+    """All bits of each quantised code, support and values: q (batch, n) → (batch,).
 
     Raises what `value_bits` raises.
 

@@ -1,8 +1,8 @@
 """What a linear classifier can read off a code: the usual test of what a code is good for.
 
 The classifier is scikit-learn's logistic regression. It sees codes whose units are each divided by
-their own standard deviation over the training codes, so that quiet units count as loud ones do;
-no mean is taken away, so that silence stays zero.
+their own standard deviation over the training codes, so that units with small values count as
+much as others; no mean is taken away, so that zero stays zero.
 """
 
 from collections.abc import Sequence

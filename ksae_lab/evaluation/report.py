@@ -10,7 +10,7 @@ from ksae_lab.models.base import Coder
 from ksae_lab.nn.losses import mse
 
 BATCH = 1000  # images at a time: codes take room
-VALUE_BITS = 8  # of each number in a code, where its size is told
+VALUE_BITS = 8  # of each number in a code
 
 
 def evaluate(model: Coder, x: np.ndarray) -> dict[str, Any]:
@@ -19,11 +19,11 @@ def evaluate(model: Coder, x: np.ndarray) -> dict[str, Any]:
     "images" is their number and "units" that of the model's.
     "mse", "fvu" (None if all images are equal), "psnr" in decibels (None if an image has no error)
     and "ssim" compare images with their reconstructions; the last two are means over images.
-    "active_units" is the mean number of units that speak for an image, "dead_units" how many speak
-    for none, "busiest_unit" the share of images for which the most talkative one speaks, and
-    "selection_entropy" how evenly all of them are used, in bits (None if none speaks).
-    "code_bits" is the mean size of a code: which units speak, each combination equally likely, and
-    8 bits for what each of them says.
+    "active_units" is the mean number of active units of an image, "dead_units" how many are active
+    for none, "busiest_unit" the share of images for which the most used one is active, and
+    "selection_entropy" how evenly all of them are used, in bits (None if none is active).
+    "code_bits" is the mean size of a code: which units are active, each combination equally likely,
+    and 8 bits for the value of each.
 
     Raises `ValueError` for another kind of model, for no images, and for those of another size.
 
@@ -36,12 +36,12 @@ def evaluate(model: Coder, x: np.ndarray) -> dict[str, Any]:
             f"A {type(model).__name__} cannot be evaluated here: it does not reconstruct images; "
             "give a model that encodes and decodes, such as a KSparseAutoencoder."
         )
-    drawn, used = [], []
+    reconstructions, used = [], []
     for start in range(0, len(x), BATCH):
         z = model.encode(x[start : start + BATCH])
-        drawn.append(model.decode(z))
+        reconstructions.append(model.decode(z))
         used.append(z != 0)
-    x_hat, codes = np.concatenate(drawn), np.concatenate(used)
+    x_hat, codes = np.concatenate(reconstructions), np.concatenate(used)
     noise = np.mean(metrics.psnr(metrics.squared_errors(x, x_hat)))
     active, units = metrics.active_units(codes), codes.shape[1]
     return {

@@ -1,4 +1,4 @@
-"""An experiment as a file, YAML or JSON, with no key that nobody knows.
+"""An experiment as a file, YAML or JSON, with no unknown key.
 
 What the file leaves out has the book's value; what is wrong in it is said in one sentence.
 """
@@ -54,11 +54,9 @@ def read(path: str | Path) -> dict:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}, line {mark.line + 1}, column {mark.column + 1}"
-        raise ValueError(f"{where}: {_one_line(error.problem)}; mend it.") from None
+        raise ValueError(f"{where}: {_one_line(error.problem)}; fix it.") from None
     except Exception as error:  # both readers have a dozen ways to fail
-        raise ValueError(
-            f"{path} is neither YAML nor JSON ({_one_line(error)}); mend it."
-        ) from None
+        raise ValueError(f"{path} is neither YAML nor JSON ({_one_line(error)}); fix it.") from None
     if not isinstance(settings, dict):
         raise ValueError(f"{path} holds no settings; begin with a line such as `data: mnist5k`.")
     return settings
@@ -133,7 +131,7 @@ def _keys(annotation: object) -> dict:
 
 def _unique(pairs: list[tuple[str, object]]) -> dict:
     if twice := _twice([key for key, _ in pairs]):
-        raise ValueError(f"`{twice[0]}` stands there twice")
+        raise ValueError(f"`{twice[0]}` is there twice")
     return dict(pairs)
 
 
@@ -147,7 +145,7 @@ class _Loader(yaml.SafeLoader):
         for name in _twice([key.value for key, _ in node.value]):
             mark = [key.start_mark for key, _ in node.value if key.value == name][-1]
             raise yaml.constructor.ConstructorError(
-                problem=f"`{name}` stands there twice", problem_mark=mark
+                problem=f"`{name}` is there twice", problem_mark=mark
             )
         return mapping
 

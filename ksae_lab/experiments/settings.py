@@ -25,7 +25,7 @@ class Model(_Section):
     """
 
     n_units: int = Field(100, ge=1, le=100_000, description="units of the code")
-    k: int = Field(10, ge=1, description="units that may speak for one image")
+    k: int = Field(10, ge=1, description="active units of one image")
     activation: Literal[tuple(ACTIVATIONS)] = Field("relu", description="φ of the encoder")
     by: By = Field("value", description="what the selection ranks")
     tied: bool = Field(False, description="one matrix for encoder and decoder")
@@ -43,8 +43,8 @@ class Dream(_Section):
     """
 
     n_units: int = Field(100, ge=1, le=100_000, description="units of the code")
-    penalty: Literal[tuple(PENALTIES)] = Field("tanh", description="price of an activity")
-    sparsity: float = Field(1.0, ge=0, le=1000, description="λ, weight of the price")
+    penalty: Literal[tuple(PENALTIES)] = Field("tanh", description="penalty on an activity")
+    sparsity: float = Field(1.0, ge=0, le=1000, description="λ, weight of the penalty")
     sparsity_start: float | None = Field(
         None, ge=0, le=1000, description="λ at first, rising for half the training; null for λ"
     )
@@ -88,22 +88,22 @@ class Curriculum(_Section):
     Lab 2.
     """
 
-    k_start: int = Field(ge=1, description="units that may speak at first")
+    k_start: int = Field(ge=1, description="active units at first")
     finish: float = Field(0.5, gt=0, lt=1, description="share of training after which k is reached")
 
 
 class AuxK(_Section):
-    """Dead units draw what is left over, see `ksae_lab.nn.losses.AuxK`.
+    """Dead units reconstruct the residual, see `ksae_lab.nn.losses.AuxK`.
 
     Lab 2.
     """
 
-    k_aux: int = Field(ge=1, description="dead units that may draw")
+    k_aux: int = Field(ge=1, description="dead units that may be active")
     weight: float = Field(1 / 32, gt=0, le=1000, description="weight in the loss")
 
 
 class DeCov(_Section):
-    """Units that speak together pay for it, see `ksae_lab.nn.losses.DeCov`.
+    """Units that are active together cost, see `ksae_lab.nn.losses.DeCov`.
 
     Lab 2.
     """
@@ -143,7 +143,9 @@ class Training(_Section):
     batch_size: int = Field(64, ge=1, le=1_000_000, description="images of one step")
     noise: float = Field(0.0, ge=0, le=1, description="grey levels of noise on what it sees")
     dead_after: int | None = Field(
-        None, ge=1, description="images without a word until a unit is dead; null for one epoch's"
+        None,
+        ge=1,
+        description="images for which a unit is inactive until it is dead; null for one epoch's",
     )
 
 

@@ -33,8 +33,8 @@ def objective(
     Source: Olshausen & Field (1996).
     Chapter 12.
     """
-    price = penalties.get(penalty)(a).sum(axis=1)
-    return 0.5 * ((x - a @ W) ** 2).sum(axis=1) + sparsity * price
+    cost = penalties.get(penalty)(a).sum(axis=1)
+    return 0.5 * ((x - a @ W) ** 2).sum(axis=1) + sparsity * cost
 
 
 def after(steps: int, codes: Codes) -> np.ndarray:
@@ -75,12 +75,12 @@ def gradient_descent(x: np.ndarray, W: np.ndarray, sparsity: float, penalty: str
     Source: Olshausen & Field (1996).
     Chapter 12.
     """
-    price = penalties.get(penalty)
+    penalised = penalties.get(penalty)
     drive, gram, L = _prepare(x, W, sparsity)
     step = 1 / (L + 2 * sparsity)
     a = np.zeros_like(drive)
     while True:
-        a = a - step * (a @ gram - drive + sparsity * price.derivative(a))
+        a = a - step * (a @ gram - drive + sparsity * penalised.derivative(a))
         yield a
 
 
@@ -141,7 +141,7 @@ def lca(
     Where it comes to rest, a minimises what `ista` minimises.
 
     `rate` is the time step in units of τ, 1 / L if not given. While no unit crosses its threshold,
-    the active ones move just as in `ista` with step `rate`, and are stable below 2 / L (silent ones
+    the active ones move just as in `ista` with step `rate`, and are stable below 2 / L (inactive
     below 2). The L of the active atoms alone is smaller than that of all: larger rates often hold.
 
     Raises `ValueError` at the first step for arrays that do not fit, and a negative λ.
@@ -167,9 +167,9 @@ def _prepare(x: np.ndarray, W: np.ndarray, sparsity: float) -> tuple[np.ndarray,
             "expected (batch, d) and (n, d), one row for each atom."
         )
     if not sparsity >= 0:
-        raise ValueError(f"The sparsity λ is {sparsity}; a price must be 0 or more.")
+        raise ValueError(f"The sparsity λ is {sparsity}; it must be 0 or more.")
     gram = W @ W.T
     L = float(np.linalg.eigvalsh(gram)[-1])
     if not L > 0:
-        raise ValueError("Every atom of the dictionary is zero; give at least one that draws.")
+        raise ValueError("Every atom of the dictionary is zero; give at least one that is not.")
     return x @ W.T, gram, L

@@ -1,4 +1,4 @@
-"""SparseDream as a Keras model, with the weights, the prices and the names of the NumPy one."""
+"""SparseDream as a Keras model, with the weights, the penalties and the names of the NumPy one."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from keras import ops
 from ksae_lab.models import sparse_dream
 from ksae_lab.nn import penalties
 
-# The prices of `ksae_lab.nn.penalties`, by their names; the backend finds the slopes.
-PRICES = {
+# The penalties of `ksae_lab.nn.penalties`, by their names; the backend finds the slopes.
+PENALTIES = {
     "tanh": ops.tanh,
     "l1": ops.abs,
     "log": lambda a: ops.log1p(ops.square(a)),
@@ -19,13 +19,13 @@ PRICES = {
 
 @keras.saving.register_keras_serializable(package="ksae_lab")
 class SparseDream(keras.Model):  # type: ignore[misc] # Keras has no types
-    """x̂ = a W with a = relu(h Sᵀ + b) and h = relu(x Wᵀ): one matrix reads and draws.
+    """x̂ = a W with a = relu(h Sᵀ + b) and h = relu(x Wᵀ): one matrix for both.
 
     The mathematics, shapes and names of `ksae_lab.models.sparse_dream.SparseDream`:
     x and x̂ (batch, d), h and a (batch, n), W (n, d), S (n, n), b (n,).
     Train it with `compile(optimizer, loss=losses.sum_of_squares)` and `fit(x, x)`. The two other
     terms of the loss, λ Σ penalty(a) and ρ Σᵢ (‖wᵢ‖² − 1)², are added whenever the model is called,
-    so `evaluate` and `val_loss` give what training lowers. The error without prices is a metric:
+    so `evaluate` and `val_loss` give what training lowers. The error without penalties is a metric:
     `metrics=["mse"]`.
 
     `sparsity`, λ, and `norm_weight`, ρ, may be changed meanwhile; the penalty may not.
@@ -98,15 +98,15 @@ class SparseDream(keras.Model):  # type: ignore[misc] # Keras has no types
         return ops.relu(ops.matmul(h, ops.transpose(self.S)) + self.b)
 
     def decode(self, a: Any) -> Any:
-        """The images x̂ (batch, d) that the codes a (batch, n) draw."""
+        """The images x̂ (batch, d) of the codes a (batch, n)."""
         return ops.matmul(a, self.W)
 
     def call(self, x: Any) -> Any:
         """x̂ (batch, d) for x (batch, d); what a and W cost is added to the loss."""
         a = self.encode(x)
-        price = ops.mean(ops.sum(PRICES[self.penalty.name](a), axis=1))
+        cost = ops.mean(ops.sum(PENALTIES[self.penalty.name](a), axis=1))
         excess = ops.sum(ops.square(self.W), axis=1) - 1
-        terms = [self._sparsity * price, self._norm_weight * ops.sum(ops.square(excess))]
+        terms = [self._sparsity * cost, self._norm_weight * ops.sum(ops.square(excess))]
         # Keras adds them to a loss that it computes in its own kind of float.
         self.add_loss([ops.cast(term, keras.config.floatx()) for term in terms])
         return self.decode(a)

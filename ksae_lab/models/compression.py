@@ -18,7 +18,7 @@ def prune(model: KSparseAutoencoder, share: float) -> KSparseAutoencoder:
 
     W_enc (d, n) and W_dec (n, d) lose round(share · n · d) weights each, those of the least
     magnitude, of two equal ones the later. Rows of W_dec become a little shorter than 1, and stay
-    so: what was pruned carried a part of the drawing.
+    so: what was pruned carried a part of the reconstruction.
 
     Raises `ValueError` for a share outside 0…1, and `TypeError` for another kind of model.
 
@@ -38,7 +38,7 @@ def prune(model: KSparseAutoencoder, share: float) -> KSparseAutoencoder:
 def quantise_weights(model: KSparseAutoencoder, bits: int = 8) -> KSparseAutoencoder:
     """A copy whose weights are whole multiples of a step, and fit into that many bits.
 
-    Each unit has one step for what it reads, a column of W_enc (d, n), and one for what it draws, a
+    Each unit has one step for its encoder, a column of W_enc (d, n), and one for its decoder, a
     row of W_dec (n, d): its largest weight in magnitude, divided by 2^(bits − 1) − 1. Weights are
     rounded to the nearest multiple. So zero stays zero, the largest weight stays what it is, and no
     weight moves by more than half a step. There are 2^bits − 1 levels, as many below zero as above;

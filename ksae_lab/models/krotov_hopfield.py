@@ -93,7 +93,7 @@ class KrotovHopfield(Module):
 
         Raises `ValueError` for images of another shape, or no round.
 
-        Source: Mallat & Zhang (1993) for the leftover; to learn from it is this book's.
+        Source: Mallat & Zhang (1993) for the residual; to learn from it is this book's.
         """
         if rounds < 1:
             raise ValueError(f"rounds is {rounds}; give 1 for the published rule, or more.")

@@ -81,7 +81,7 @@ class SparseCoding(Coder):
         return after(self.steps, fista(x, self.W, self.sparsity, self.nonnegative))
 
     def decode(self, a: np.ndarray) -> np.ndarray:
-        """The images x̂ (batch, d) that the codes a (batch, n) draw."""
+        """The images x̂ (batch, d) of the codes a (batch, n)."""
         return a @ self.W
 
     def forward_backward(self, x: np.ndarray, target: np.ndarray | None = None) -> Passes:

@@ -1,4 +1,4 @@
-"""SparseDream: an autoencoder whose units talk to each other before they speak."""
+"""SparseDream: an autoencoder whose units act on each other by lateral weights."""
 
 from typing import Any, Self
 
@@ -14,11 +14,11 @@ INITS = ("as_found", "repaired")
 
 
 class SparseDream(Coder):
-    """x̂ = a W with a = relu(h Sᵀ + b) and h = relu(x Wᵀ): one matrix reads and draws.
+    """x̂ = a W with a = relu(h Sᵀ + b) and h = relu(x Wᵀ): one matrix for both.
 
     x and x̂ have shape (batch, d), h and a (batch, n), W (n, d), S (n, n), b (n,):
     `n_pixels` is d, `n_units` n. Row i of W is the prototype of unit i; S holds the lateral
-    weights, S[i, j] what unit j tells unit i.
+    weights, S[i, j] from unit j to unit i.
 
     The loss is ‖x̂ − x‖² + λ Σ penalty(a), the mean over the batch, + ρ Σᵢ (‖wᵢ‖² − 1)².
     λ is `sparsity`, ρ `norm_weight`; `penalty` is a name from `ksae_lab.nn.penalties`.
@@ -98,7 +98,7 @@ class SparseDream(Coder):
 
     @property
     def stages(self) -> list[Stage]:
-        """The image, what units see of it, what they say after inhibition, the image again."""
+        """The image, what units see of it, what is left after inhibition, the image again."""
         n, d = self.W.shape
         return [Stage("image", d), Stage("relu", n), Stage("relu", n), Stage("image", d)]
 
@@ -122,7 +122,7 @@ class SparseDream(Coder):
         return self.activities(x)[-1]
 
     def decode(self, a: np.ndarray) -> np.ndarray:
-        """The images x̂ (batch, d) that the codes a (batch, n) draw."""
+        """The images x̂ (batch, d) of the codes a (batch, n)."""
         return a @ self.W
 
     def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
@@ -157,7 +157,7 @@ class SparseDream(Coder):
         du = da * (u > 0)
         dv = du @ self.S * (h > 0)  # v is what enters the first relu
         gradients = {
-            # W draws, W reads, and W pays for its lengths.
+            # W decodes, W encodes, and its rows have a penalty on their lengths.
             "W": a.T @ d_x_hat + dv.T @ x + 4 * self.norm_weight * excess[:, None] * self.W,
             "S": du.T @ h,
             "b": du.sum(axis=0),

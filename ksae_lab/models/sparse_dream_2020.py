@@ -40,11 +40,11 @@ def _rule_S(model: SparseDream, seen: Seen) -> np.ndarray:
 
 
 def _rule_W(model: SparseDream, seen: Seen) -> np.ndarray:
-    price = model.sparsity * model.penalty.derivative(seen.a) * (seen.a > 0)
+    cost = model.sparsity * model.penalty.derivative(seen.a) * (seen.a > 0)
     lengths = (model.W**2).sum(axis=1, keepdims=True)
     return (
         2 * seen.a.T @ seen.e
-        + (price @ model.S * (seen.h > 0)).T @ seen.x
+        + (cost @ model.S * (seen.h > 0)).T @ seen.x
         + 4 * model.norm_weight * lengths * model.W * len(seen.x)
     )
 
@@ -54,7 +54,7 @@ def _rule_b(model: SparseDream, seen: Seen) -> np.ndarray:
 
 
 def _asked(model: SparseDream, seen: Seen) -> np.ndarray:
-    """What the loss asks of each activity, (batch, n): of the image, and of the price."""
+    """∂L/∂a (batch, n): from the reconstruction, and from the penalty."""
     return 2 * seen.e @ model.W.T + model.sparsity * model.penalty.derivative(seen.a)
 
 

@@ -1,8 +1,6 @@
-"""What a network pays for, and how that cost changes with what it did.
+"""The loss of a reconstruction, and auxiliary losses that may be added to it.
 
-The mean squared error is the price of a reconstruction.
-The two terms below it are paid to keep units alive and different from each other;
-each gives its value and its gradients, forward beside backward.
+Each gives its value and its gradients, forward beside backward.
 """
 
 from typing import Protocol
@@ -64,14 +62,14 @@ class HasDead(Protocol):
 
 
 class AuxK:
-    """Dead units try to draw what the living ones left over.
+    """Dead units reconstruct the residual of the others.
 
-    e = x − x̂ is the leftover, held fixed. Of the dead units, the `k_aux` with the largest h
-    draw ê = z_aux W_dec with z_aux = relu(h), without b_dec, which x̂ has had already.
+    e = x − x̂ is the residual, held fixed. Of the dead units, the `k_aux` with the largest h
+    give ê = z_aux W_dec with z_aux = relu(h), without b_dec, which x̂ has had already.
     The term is weight · Var(x) · mse(ê, e) / Var(e), where Var is the mean square around the
     batch's mean image. The main loss of the source is mse(x̂, x) / Var(x); ours is plain mse,
     so Var(x), a constant, stands here instead.
-    `monitor` says which units are dead; without dead units, or without leftover, the term is 0.
+    `monitor` says which units are dead; without dead units, or residual, the term is 0.
 
     A dead unit with h ≤ 0 gets no gradient from an image: relu hides it.
 
@@ -96,20 +94,20 @@ class AuxK:
         if not len(dead) or spread == 0:
             return 0.0, {}
         h = forward.h[:, dead]
-        drawing = top_k_mask(h, min(self.k_aux, len(dead))) & (h > 0)
-        z_aux = np.where(drawing, h, 0)
+        active = top_k_mask(h, min(self.k_aux, len(dead))) & (h > 0)
+        z_aux = np.where(active, h, 0)
         e_hat = z_aux @ forward.W_dec[dead]
         scale = self.weight * _variance(forward.x) / spread
 
         d_e_hat = scale * mse_gradient(e_hat, e)
         dh, dW_dec = np.zeros_like(forward.h), np.zeros_like(forward.W_dec)
-        dh[:, dead] = np.where(drawing, d_e_hat @ forward.W_dec[dead].T, 0)
+        dh[:, dead] = np.where(active, d_e_hat @ forward.W_dec[dead].T, 0)
         dW_dec[dead] = z_aux.T @ d_e_hat
         return scale * mse(e_hat, e), {"h": dh, "W_dec": dW_dec}
 
 
 class DeCov:
-    """Units that speak together pay for it: weight · ½ Σ_{i≠j} C_ij².
+    """Units that are active together cost: weight · ½ Σ_{i≠j} C_ij².
 
     C (n, n) is the covariance of the codes z over the batch.
 
@@ -133,8 +131,8 @@ class DeCov:
 class L0:
     """Active units cost: weight · the mean number of units above their threshold in an image.
 
-    `selector` is the model's own `JumpReLU`: only its thresholds, log_threshold (n,), hear of it,
-    by the same made-up slope with which they hear of the error.
+    `selector` is the model's own `JumpReLU`: only its thresholds, log_threshold (n,), learn
+    from it, by the same made-up slope as from the error.
 
     Source: Rajamanoharan et al. (2024).
     Chapter 16.

@@ -1,4 +1,4 @@
-"""What a unit pays for being active: prices that keep a code sparse."""
+"""Penalties on activity, which keep a code sparse."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Elementwise = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Penalty:
-    """A price for each activity a ≥ 0, zero at a = 0, and its slope; called, it gives the price.
+    """A penalty on each activity a ≥ 0, zero at a = 0, and its slope; called, it gives its value.
 
     Arrays of any shape go in, arrays of the same shape come out.
 
@@ -23,7 +23,7 @@ class Penalty:
     derivative: Elementwise
 
     def __call__(self, a: np.ndarray) -> np.ndarray:
-        """The price of each number of a, in an array of a's shape."""
+        """The penalty on each number of a, in an array of a's shape."""
         return self.value(a)
 
     def __reduce__(self) -> tuple[Any, ...]:

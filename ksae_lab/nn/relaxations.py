@@ -66,7 +66,7 @@ def straight_through(h: np.ndarray, k: int, *, temperature: float) -> Relaxed:
     """The top-k mask of h (batch, n) forwards, the gradient of `shift_sigmoid` backwards.
 
     The code has exactly k units, and the gradient is that of another function: it is biased,
-    but a unit that was not selected hears that it should have been.
+    but a unit that was not selected gets a slope, too.
 
     Raises what `shift_sigmoid` raises.
 
@@ -82,7 +82,7 @@ def capped_simplex(h: np.ndarray, k: int, *, temperature: float) -> Relaxed:
     """p = clip(h/τ + t, 0, 1): of all weights in [0, 1] that sum to k, the nearest to h/τ.
 
     h and p are (batch, n). t is found by bisection. A unit at 0 or 1 has slope zero, so only
-    those in between learn about the choice: each hears its own dp less their mean.
+    those in between learn about the choice: each by its own dp less their mean.
     When the gap between the k-th and the next score reaches τ, p is the top-k mask and there
     are none in between.
 

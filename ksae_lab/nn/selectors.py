@@ -246,7 +246,7 @@ class JumpReLU(Selector):
         return z, backward
 
     def slope(self, h: np.ndarray, height: np.ndarray) -> np.ndarray:
-        """What log θ (n,) hears of a loss with ∂L/∂1[h > θ] = `height` (batch, n), h (batch, n).
+        """The slope of log θ (n,) for a loss with ∂L/∂1[h > θ] = `height` (batch, n), h (batch, n).
 
         A threshold that rises by dθ takes the share dθ/ε from each of its units within ε/2 of it.
         """

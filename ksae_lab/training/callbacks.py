@@ -33,7 +33,7 @@ class Scheduled(Callback):
 
 
 class InputNoise(Callback):
-    """Shows the model spoilt images, and asks for the clean ones.
+    """Shows the model noisy images, and asks for the clean ones.
 
     To each batch x (batch, d) normal noise of `scale` grey levels, a scalar, is added, new in
     every step; the batch becomes the pair of the noisy x and x itself.

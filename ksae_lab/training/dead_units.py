@@ -31,7 +31,7 @@ class DeadUnitMonitor(Callback):
 
     @property
     def dead(self) -> np.ndarray:
-        """True for each unit that has been silent for `after` images or more, of shape (n,)."""
+        """True for each unit that has been inactive for `after` images or more, of shape (n,)."""
         return self.silent >= self.after
 
     def after_step(self, trainer: Trainer, forward: ForwardPass) -> None:

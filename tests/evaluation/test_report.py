@@ -12,8 +12,7 @@ from ksae_lab.data.datasets import load_dataset
 from ksae_lab.evaluation import report
 from ksae_lab.evaluation.report import evaluate
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.models.network import Network
-from ksae_lab.nn.layers import Dense
+from ksae_lab.models.krotov_hopfield import KrotovHopfield
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +68,8 @@ def test_what_has_no_value_is_none(x):
 
 def test_only_what_fits_is_evaluated(x):
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="Network cannot be evaluated here; give a KSparse"):
-        evaluate(Network([Dense(784, 784, rng=rng)]), x)
+    with pytest.raises(ValueError, match="KrotovHopfield cannot be evaluated here: it does not"):
+        evaluate(KrotovHopfield(784, 3, rng=rng), x)
     with pytest.raises(ValueError, match=r"shape \(50, 784\); expected \(batch, 49\)"):
         evaluate(KSparseAutoencoder(49, 3, 1, rng=rng), x)
     with pytest.raises(ValueError, match="no images to evaluate"):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import ksae_lab.keras
 from ksae_lab.keras.losses import sum_of_squares
-from ksae_lab.keras.sparse_dream import PRICES, SparseDream
+from ksae_lab.keras.sparse_dream import PENALTIES, SparseDream
 from ksae_lab.models import sparse_dream
 from ksae_lab.nn import penalties
 from ksae_lab.training import optimizers
@@ -126,7 +126,7 @@ def test_each_case_is_what_it_says():
 
 
 def test_there_is_a_price_for_every_penalty():
-    assert PRICES.keys() == penalties.PENALTIES.keys()
+    assert PENALTIES.keys() == penalties.PENALTIES.keys()
 
 
 def test_a_sum_of_squares_is_a_number_for_each_image():
