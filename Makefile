@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SITE := _build/html
 
-.PHONY: help book test execute lab serve lock clean
+.PHONY: help book test execute table lab serve lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -33,6 +33,9 @@ test: book ## run all tests: package, notebooks, lints, website
 
 execute: .venv/.ready ## run the notebooks again and store their outputs (ONLY=book/topk.ipynb for one)
 	$(BIN)/python tools/execute.py $(ONLY)
+
+table: .venv/.ready ## fill the tables of a lab or a chapter (LAB=transfer; TABLE=choice for one of them)
+	$(BIN)/python -m ksae_lab table $(LAB) $(TABLE)
 
 lab: .venv/.ready ## open JupyterLab on the book's notebooks
 	$(BIN)/jupyter lab

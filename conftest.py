@@ -1,4 +1,4 @@
-"""What all tests share; at the root, because the notebooks to test are in two folders."""
+"""What all tests share; at the root, because the notebooks to test are in several folders."""
 
 import os
 from unittest import mock

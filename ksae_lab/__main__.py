@@ -49,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--table", metavar="FILE", help="one more table, as .csv or .parquet")
     sweep.set_defaults(run=_sweep, stopped=_how_to_go_on)
 
+    table = commands.add_parser("table", help="make what is missing of a lab's tables")
+    table.add_argument("lab", help="name of a lab, or of a chapter with tables, such as transfer")
+    table.add_argument("table", nargs="?", help="one of its tables; all if left")
+    table.set_defaults(run=_fill, stopped=_how_to_fill)
+
     evaluate = commands.add_parser("evaluate", help="measure a trained model")
     evaluate.add_argument("model", help="folder of a training, or card of a model (.json)")
     evaluate.add_argument(
@@ -109,6 +114,18 @@ def _how_to_go_on(arguments: argparse.Namespace) -> str:
         again += ["--jobs", str(arguments.jobs)]
     if arguments.table:
         again += ["--table", arguments.table]
+    return f"Stopped; to go on with what is missing: {PROGRAM} {shlex.join(again)}"
+
+
+def _fill(arguments: argparse.Namespace) -> None:
+    from ksae_lab.experiments import labs
+
+    for line in labs.find(arguments.lab).fill(arguments.table):
+        print(line)
+
+
+def _how_to_fill(arguments: argparse.Namespace) -> str:
+    again = ["table", arguments.lab, *([arguments.table] if arguments.table else [])]
     return f"Stopped; to go on with what is missing: {PROGRAM} {shlex.join(again)}"
 
 

@@ -33,7 +33,7 @@ def name(path: Path) -> str:
 
 def notebooks() -> list[Path]:
     """The chapters and the labs that are notebooks."""
-    return sorted([*ROOT.glob("book/*.ipynb"), *ROOT.glob("notebooks/*.ipynb")])
+    return sorted([*ROOT.glob("book/*.ipynb"), *ROOT.glob("notebooks/*/*.ipynb")])
 
 
 @functools.cache

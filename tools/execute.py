@@ -45,6 +45,11 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
             del cell.metadata[key]
 
 
+def title(path: Path) -> str:
+    """What a notebook is called in a list: many are a `lab.ipynb`, each in its own folder."""
+    return f"{path.resolve().parent.name}/{path.name}"
+
+
 def execute(path: Path) -> None:
     """Run one notebook in its own folder with a fresh kernel and store it with its outputs.
 
@@ -62,7 +67,7 @@ def execute(path: Path) -> None:
         resources={"metadata": {"path": str(path.parent)}},
     )
     with client.setup_kernel(env=os.environ | KERNEL_ENVIRONMENT):
-        for index, cell in enumerate(tqdm(notebook.cells, desc=path.name, unit="cell")):
+        for index, cell in enumerate(tqdm(notebook.cells, desc=title(path), unit="cell")):
             if cell.cell_type == "code":
                 # The client leaves an empty cell alone, and with it what was stored there.
                 cell.outputs, cell.execution_count = [], None
@@ -82,7 +87,9 @@ def execute(path: Path) -> None:
 def main(names: list[str]) -> None:
     """Run the named notebooks, or all of the book and of the lab, and say how long each took."""
     paths = [Path(name) for name in names] or [
-        path for folder in ("book", "notebooks") for path in sorted((ROOT / folder).glob("*.ipynb"))
+        path
+        for pages in ("book/*.ipynb", "notebooks/*/*.ipynb")
+        for path in sorted(ROOT.glob(pages))
     ]
     seconds = {}
     for path in paths:
@@ -93,7 +100,7 @@ def main(names: list[str]) -> None:
             sys.exit(str(error))
         seconds[path] = time.perf_counter() - start
     for path, duration in seconds.items():
-        print(f"{duration:6.1f} s  {path.name}")
+        print(f"{duration:6.1f} s  {title(path)}")
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ def test_a_dream_is_trained_and_evaluated_like_the_others(settings, dataset, tmp
 
 
 def test_the_dream_that_the_book_stores_is_the_one_of_its_file():
-    folder = ROOT / "notebooks" / "results" / "dream"
+    folder = ROOT / "book" / "models" / "dream"
     _, card = archive.read(folder / "model.json")
     assert card["facts"]["experiment"] == config.load(ROOT / "experiments" / "dream.yaml").hash
     assert train.evaluate_saved(folder) == pytest.approx(card["facts"]["metrics"], rel=1e-3)

@@ -1,4 +1,4 @@
-"""Lab 8's tool: whose code is whose, and who may learn from what."""
+"""Lab 8's table: whose code is whose, and who may learn from what."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,13 @@ from sklearn.linear_model import orthogonal_mp
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.experiments import saved_models
+from ksae_lab.experiments.networks import Network
+from ksae_lab.experiments.settings import Experiment
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.two_step import TwoStepEncoder
-from tools import amortisation
+from tests.labs.imported import module
+
+amortisation = module("amortisation")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def test_a_row(model, digits, tmp_path, monkeypatch):
         amortisation, "longer", lambda model, x, signed: seen.append(len(x)) or model
     )
     saved_models.save_model(model, tmp_path / "model.json")
-    row = amortisation.measure(tmp_path / "model.json", digits)
+    row = amortisation.measure(Network(Experiment(), tmp_path / "model.json"), digits)
     assert seen == [len(digits.x_train)] * 3
     assert row["one_pass"] == pytest.approx(model.error(digits.x_test), rel=1e-5)
     own = model.error(digits.x_train[:30])

@@ -1,4 +1,4 @@
-"""The tool behind chapter 15's table of anomalies."""
+"""Chapter 15's table of anomalies."""
 
 from dataclasses import replace
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ksae_lab.data.datasets import load_dataset
-from tools import anomalies
+from tests.labs.imported import module
+
+anomalies = module("code_use", "anomalies")
 
 
 @pytest.fixture(scope="module")
@@ -67,5 +69,5 @@ def test_a_network_scores_by_its_own_errors(digits, monkeypatch):
 
 
 def test_every_row_is_planned_once():
-    jobs = list(anomalies.plan_rows(load_dataset()))
+    jobs = list(anomalies.jobs())
     assert len({(job.variant, job.seed) for job in jobs}) == len(jobs) == 5 * (3 + 1 + 2) + 6 + 4

@@ -1,4 +1,6 @@
-"""Lab 9's tool, on digits and a small network: whose error is whose."""
+"""Lab 9's table, on digits and a small network: whose error is whose."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,9 +8,13 @@ from sklearn.decomposition import PCA
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.experiments import saved_models
+from ksae_lab.experiments.networks import Network
+from ksae_lab.experiments.settings import Experiment
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.nn.losses import mse
-from tools import fashion
+from tests.labs.imported import module
+
+fashion = module("fashion")
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +22,19 @@ def digits():
     return load_dataset()
 
 
-def test_a_networks_row(digits, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def sweep(digits):
+    """Digits in place of clothes."""
+    return SimpleNamespace(dataset=digits)
+
+
+def test_a_networks_row(digits, sweep, tmp_path, monkeypatch):
     monkeypatch.setattr(fashion, "IMAGES", 50)
     rng = np.random.default_rng(0)
     model = KSparseAutoencoder(784, 30, 4, rng=rng)
     model.init_from_data(digits.x_train, rng)
     saved_models.save_model(model, tmp_path / "model.json")
-    row = fashion.network(tmp_path / "model.json", digits)
+    row = fashion.of_network(Network(Experiment(), tmp_path / "model.json"), sweep)
     assert row["one_pass"] == pytest.approx(model.error(digits.x_test[:50]), rel=1e-5)
     assert row["training_one_pass"] == pytest.approx(model.error(digits.x_train[:50]), rel=1e-5)
     for part in ("", "training_"):
@@ -30,11 +42,11 @@ def test_a_networks_row(digits, tmp_path, monkeypatch):
         assert row[f"{part}omp"] < row[f"{part}refit"]
 
 
-def test_rows_of_pca(digits):
+def test_rows_of_pca(digits, sweep):
     x = digits.x_test
     pca = PCA(7, svd_solver="full").fit(digits.x_train)
-    first = fashion.axes(7, False, digits)["one_pass"]
+    first = fashion.of_pca(7, False, sweep)["one_pass"]
     assert first == pytest.approx(mse(pca.inverse_transform(pca.transform(x)), x), rel=1e-3)
-    everything = fashion.axes(100, False, digits)
-    assert everything == fashion.axes(100, True, digits)
-    assert fashion.axes(7, True, digits)["one_pass"] < first
+    everything = fashion.of_pca(100, False, sweep)
+    assert everything == fashion.of_pca(100, True, sweep)
+    assert fashion.of_pca(7, True, sweep)["one_pass"] < first

@@ -1,4 +1,4 @@
-"""The tool behind chapter 16's table: what a row holds, and that the table is the one asked for."""
+"""Chapter 16's table: what a row holds, and that the table is the one asked for."""
 
 from dataclasses import replace
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from ksae_lab.data.datasets import load_dataset
-from tools import many_k
-from tools.many_k import Training, Use
+from tests.labs.imported import module
+
+many_k = module("many_k")
+Training, Use = many_k.Training, many_k.Use
 
 
 @pytest.fixture(scope="module")

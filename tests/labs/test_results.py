@@ -1,60 +1,66 @@
-"""Every table in `notebooks/results` says which command made it: does it still ask for these rows?
-
-The commands are run until they have said what they want, and stopped there.
-"""
-
-import importlib
-import shlex
-import sys
-from dataclasses import replace
+"""Every stored table has the rows that its lab asks for, with the settings that it has today."""
 
 import pandas as pd
 import pytest
 
-from ksae_lab.data.datasets import load_dataset
-from tests.repo import ROOT
+from ksae_lab.experiments import labs, tables
+from tests.labs.imported import module
+from tests.repo import ROOT, name
 
-RESULTS = ROOT / "notebooks" / "results"
-
-
-# The others are written whole: those of sweeps, and chapter 14's.
-TABLES = [
-    table
-    for table in sorted(RESULTS.glob("*.csv"))
-    if "\nvariant,seed,settings," in table.read_text(encoding="utf-8")
-]
+LABS = labs.every(ROOT)
+TABLES = [(lab, table) for lab in LABS for table in LABS[lab].tables]
+STORED = sorted([*ROOT.glob("notebooks/*/*.csv"), *ROOT.glob("book/tables/*/*.csv")])
 
 
-class Asked(Exception):
-    """What `fill` was called with."""
+@pytest.mark.parametrize(("lab", "table"), TABLES)
+def test_the_rows_are_those_that_the_lab_asks_for(lab, table):
+    path, jobs = LABS[lab].folder / table, LABS[lab].jobs(table)
+    rows = pd.read_csv(path, comment="#", dtype={"settings": str})
+    stored = list(zip(rows.variant, rows.seed, rows.settings, strict=True))
+    assert stored == [(job.variant, job.seed, job.settings[:16]) for job in jobs]
+    assert tables.complete(path, jobs)
 
 
-def ask(*arguments):
-    raise Asked(*arguments)
+# What is made whole has no hash of its settings, so its rows are held against the sweep itself.
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.stem)
-def test_the_rows_are_those_that_the_command_asks_for(table, monkeypatch):
-    first = table.read_text(encoding="utf-8").splitlines()[0]
-    name, *words = shlex.split(first.removeprefix("# python -m "))
-    tool = importlib.import_module(name)
-    if hasattr(tool, "__path__"):
-        tool = importlib.import_module(f"{name}.__main__")
-    monkeypatch.setattr(tool, "fill", ask)
-    # What a row depends on of the images is their name; Fashion-MNIST may not be at hand.
-    digits = load_dataset("mnist5k")
-    for module in (tool, importlib.import_module("tools.probe")):
-        monkeypatch.setattr(
-            module, "load_dataset", lambda name: replace(digits, name=name), raising=False
-        )
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", [name, *words])
-    with pytest.raises(Asked) as asked:
-        tool.main()
-    path, stamp, jobs = asked.value.args
-    assert ROOT / path == table
-    assert stamp.splitlines()[0] == first
-    rows = pd.read_csv(table, comment="#", dtype={"settings": str})
-    found = {(row.variant, row.seed): row.settings for row in rows.itertuples()}
-    assert found == {(job.variant, job.seed): job.settings[:16] for job in jobs}
-    assert len(rows) == len(jobs)
+@pytest.mark.parametrize(
+    ("path", "sweep"),
+    [("book/tables/k_sweep/table.csv", "k_sweep"), ("notebooks/fashion/sweep.csv", "fashion")],
+)
+def test_the_table_of_a_sweep_has_its_runs(path, sweep):
+    rows = pd.read_csv(ROOT / path)
+    lab = LABS["k_sweep"]
+    assert list(rows.experiment) == [network.settings for network in lab.sweeps[sweep].networks]
+    assert rows.error.isna().all()
+
+
+def test_rates_are_those_of_the_sweep_for_every_step_and_quality():
+    rows = pd.read_csv(ROOT / "book" / "tables" / "code_cost" / "table.csv", comment="#")
+    measure, networks = module("code_cost"), LABS["k_sweep"].sweeps["k_sweep"].networks
+    of_networks = rows[rows.method == "k-sparse"]
+    wanted = [(n.k, n.seed, step) for n in networks for step in measure.STEPS]
+    found = zip(of_networks.k, of_networks.seed, of_networks.step, strict=True)
+    assert list(found) == wanted
+    counts = rows.method.value_counts()
+    assert {name: counts[name] for name in counts.index if name.startswith("PCA")} == {
+        "PCA, 100 axes": len(measure.STEPS),
+        "PCA, all axes": len(measure.STEPS),
+    }
+    for method in ("JPEG, file", "JPEG, scan", "JPEG, mosaic"):
+        assert tuple(rows[rows.method == method].quality) == measure.QUALITIES
+
+
+def test_no_table_is_stored_that_no_lab_makes():
+    made = {lab.folder / file for lab in LABS.values() for file in lab.tables | lab.files}
+    assert set(STORED) <= made
+    assert all(path.exists() for path in made)
+
+
+@pytest.mark.parametrize("path", STORED, ids=name)
+def test_the_first_line_says_what_makes_the_table(path):
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    if first.startswith("#"):
+        assert first == f"# {tables.command(path)}"
+    else:  # as a sweep writes it
+        assert "experiment" in first.split(",")

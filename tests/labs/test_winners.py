@@ -1,4 +1,4 @@
-"""The tool behind Lab 6's table: what it trains, what its rows hold, and what it chose."""
+"""Lab 6's table: what it trains, what its rows hold, and what it chose."""
 
 from dataclasses import replace
 
@@ -10,8 +10,10 @@ from scipy.stats import entropy, gmean
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.models.krotov_hopfield import KrotovHopfield
+from tests.labs.imported import module
 from tests.repo import ROOT
-from tools import winners
+
+winners = module("winners")
 
 EPOCHS, RATE, SEED = 40, 0.1, 3
 
@@ -127,7 +129,7 @@ def test_each_round_is_won_with_what_the_round_before_left(digits):
 @pytest.fixture(scope="module")
 def table():
     """The stored table, with the rate in a column of its own."""
-    table = pd.read_csv(ROOT / "notebooks" / "results" / "lab_6.csv", comment="#")
+    table = pd.read_csv(ROOT / "notebooks" / "winners" / "table.csv", comment="#")
     names = table.variant.str.split(", rate ", expand=True)
     return table.assign(units=names[0], rate=names[1].astype(float))
 

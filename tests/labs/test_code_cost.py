@@ -1,0 +1,128 @@
+"""Chapter 14's table: what it counts, on a few digits."""
+
+import io
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ksae_lab.data.datasets import load_dataset
+from ksae_lab.evaluation.code_length import code_bits, quantise, support_bits
+from ksae_lab.experiments import networks, saved_models
+from ksae_lab.experiments.networks import Sweep
+from ksae_lab.models.k_sparse import KSparseAutoencoder
+from tests.labs.imported import module
+
+measure = module("code_cost")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    whole = load_dataset()
+    return replace(
+        whole, x_train=whole.x_train[:200], x_val=whole.x_val[:30], x_test=whole.x_test[:40]
+    )
+
+
+@pytest.fixture(autouse=True)
+def few_settings(monkeypatch):
+    monkeypatch.setattr(measure, "STEPS", (0.5, 4.0))
+    monkeypatch.setattr(measure, "QUALITIES", (10, 90))
+
+
+def test_rows_of_a_code(digits):
+    """One number for each digit, its ink: everything can be counted by hand."""
+
+    def encode(x):
+        return x.sum(axis=1, keepdims=True) / 10
+
+    def decode(z):
+        return np.repeat(z / 30 - 0.05, 784, axis=1)
+
+    fine, coarse = measure.coded(encode, decode, digits)
+    assert (fine["step"], coarse["step"]) == (0.5, 4.0)
+    for row in (fine, coarse):
+        inks = [encode(x.astype(float)) / row["step"] for x in (digits.x_test, digits.x_val)]
+        drawn = [np.rint(ink) * row["step"] / 30 - 0.05 for ink in inks]
+        assert row["unclipped"] == pytest.approx(np.mean((drawn[0] - digits.x_test) ** 2))
+        clipped = [np.clip(grey, 0, 1) for grey in drawn]
+        assert row["mse"] == pytest.approx(np.mean((clipped[0] - digits.x_test) ** 2))
+        assert row["validation_mse"] == pytest.approx(np.mean((clipped[1] - digits.x_val) ** 2))
+        told, val, train = (
+            quantise(encode(x.astype(float)), row["step"])
+            for x in (digits.x_test, digits.x_val, digits.x_train)
+        )
+        assert row["bits"] == pytest.approx(code_bits(told, train).mean())
+        assert row["support_bits"] == pytest.approx(support_bits(told, train).mean())
+        assert row["validation_bits"] == pytest.approx(code_bits(val, train).mean())
+
+
+def test_pca_rounds_every_axis_alike(digits):
+    rows = pd.DataFrame(measure.pca(digits)).set_index(["method", "step"])
+    few, many = rows.loc["PCA, 100 axes"], rows.loc["PCA, all axes"]
+    assert (few["bits"] < many["bits"]).all()
+    assert (many["unclipped"] <= few["unclipped"]).all()
+    assert (rows["mse"] < rows["unclipped"]).all()
+    assert many["bits"][0.5] > 3 * many["bits"][4.0]
+    # on axes that vary, rounding is the whole error, step² / 12; on others less
+    assert many["unclipped"][0.5] < 0.5**2 / 12 + 0.005
+
+
+def test_rows_of_a_sweep(digits, tmp_path, monkeypatch):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("sweep: {model.k: [1, 4], seed: [0, 1]}", encoding="utf-8")
+    sweep = Sweep(plan, tmp_path)
+    monkeypatch.setattr(networks, "load_dataset", lambda name: digits)
+    for network in sweep.networks:
+        rng = np.random.default_rng(network.seed)
+        model = KSparseAutoencoder(784, 100, network.k, rng=rng)
+        model.init_from_data(digits.x_train, rng)
+        saved_models.save_model(model, network.card)
+    rows = pd.DataFrame(measure.k_sparse(sweep))
+    assert list(zip(rows["k"], rows["seed"], strict=True))[::2] == [(1, 0), (1, 1), (4, 0), (4, 1)]
+    assert set(rows["method"]) == {"k-sparse"}
+    bits = rows[rows["step"] == 0.5].groupby("k")["bits"].mean()
+    assert 2 < bits[1] < bits[4]
+    last = rows.iloc[-2]
+    x = digits.x_test.astype(float)
+    x_hat = model.decode(np.rint(model.encode(x) / 0.5) * 0.5)
+    assert last["unclipped"] == pytest.approx(np.mean((x_hat - x) ** 2))
+
+
+def test_rows_of_jpeg(digits):
+    rows = pd.DataFrame(measure.jpeg(digits.x_test)).set_index(["method", "quality"])
+    x = np.rint(digits.x_test * 255).astype(np.uint8).reshape(-1, 28, 28)
+    sizes, errors = [], []
+    for digit in x:
+        file = io.BytesIO()
+        Image.fromarray(digit).save(file, "JPEG", quality=90)
+        sizes.append(8 * len(file.getvalue()))
+        errors.append(np.mean((np.asarray(Image.open(file), float) - digit) ** 2) / 255**2)
+    assert rows["bits"]["JPEG, file", 90] == pytest.approx(np.mean(sizes))
+    assert rows["mse"]["JPEG, file", 90] == pytest.approx(np.mean(errors))
+    # the header of a file is the same for all, at all qualities
+    headers = rows["bits"].loc["JPEG, file"] - rows["bits"].loc["JPEG, scan"]
+    assert headers[10] == headers[90] > 8 * 300
+    np.testing.assert_array_equal(rows["mse"].loc["JPEG, scan"], rows["mse"].loc["JPEG, file"])
+    # blocks of eight stay within a digit's square, so the mosaic is as wrong as the files
+    mosaic = rows.loc["JPEG, mosaic"]
+    assert mosaic["mse"][90] == pytest.approx(rows["mse"]["JPEG, file", 90], rel=0.3)
+    assert mosaic["bits"][90] == pytest.approx(rows["bits"]["JPEG, scan", 90], rel=0.3)
+    assert (mosaic["bits"][10], mosaic["mse"][90]) < (mosaic["bits"][90], mosaic["mse"][10])
+
+
+def test_a_scan_is_counted_without_header_and_end():
+    header = b"\xff\xd8 header \xff\xda\x00\x05abc"  # two bytes of length, which count themselves
+    assert measure.scan_length(header + b"12345" + b"\xff\xd9") == 5
+
+
+def test_the_table_holds_all_methods(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "k_sparse", lambda sweep: iter([{"k": 1, "mse": 1 / 3}]))
+    table = tmp_path / "table.csv"
+    measure.rates(table, SimpleNamespace(dataset=digits))
+    rows = pd.read_csv(table, comment="#")
+    assert rows["mse"][0] == 0.333333
+    assert len(rows) == 1 + 2 * 2 + 3 * 2
