@@ -1,6 +1,5 @@
-"""The tool behind Lab 10's table, against the same things done by hand on a few images."""
+"""Lab 10's table and pictures, against the same things done by hand on a few images."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +9,15 @@ import yaml
 from sklearn.decomposition import PCA
 
 from ksae_lab.data.datasets import load_dataset
-from ksae_lab.experiments import saved_models, sweep
+from ksae_lab.experiments import sweep
 from ksae_lab.experiments.build import build
+from ksae_lab.experiments.networks import Sweep
+from ksae_lab.experiments.tables import fill
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.nn.topk import top_k_mask
-from tools import transfer
+from tests.labs.imported import module
+
+transfer = module("transfer")
 
 K = 3
 
@@ -66,7 +69,7 @@ def framed(images):
 def test_a_row_of_a_network(model, digits, others):
     before = model.b_dec.copy()
     targets = {"digits": transfer.target(digits), "others": transfer.target(others)}
-    row = transfer.measure(lambda: transfer.network(model), targets, K)
+    row = transfer.errors(lambda: transfer.of_network(model), targets, K)
     W = model.W_dec
     expected = {}
     for on, dataset in {"digits": digits, "others": others}.items():
@@ -119,13 +122,13 @@ def test_controls(digits, others):
     np.testing.assert_allclose(np.linalg.norm(blind.W, axis=1), 1)
     assert abs(blind.W.mean()) < 1e-3
     # They have no mean image of their own, and no glance.
-    row = transfer.measure(lambda: drawn, {"others": transfer.target(others)}, K)
+    row = transfer.errors(lambda: drawn, {"others": transfer.target(others)}, K)
     assert {name for name in row if "omp" in name or "pass" in name} == {"others_omp_mean"}
 
 
 def test_components_are_those_of_pca(digits, others):
     pca = PCA(K, svd_solver="full").fit(digits.x_train.astype(float))
-    row = transfer.measure(
+    row = transfer.errors(
         lambda: transfer.components(digits.x_train, K), {"others": transfer.target(others)}, K
     )
     x = others.x_test.astype(float)
@@ -137,8 +140,8 @@ def test_components_are_those_of_pca(digits, others):
 
 def test_no_atoms_leave_the_variance(digits, others):
     x, mean = others.x_test.astype(float), others.x_train.astype(float).mean(axis=0)
-    nothing = transfer.source(("mean of digits", 0, 0), None, {}, {"digits": digits})
-    row = transfer.measure(lambda: nothing, {"others": transfer.target(others)}, 0)
+    nothing = transfer.source(("mean of digits", 0, 0), None, {"digits": digits})
+    row = transfer.errors(lambda: nothing, {"others": transfer.target(others)}, 0)
     assert row["others_omp_mean"] == pytest.approx(np.mean((x - mean) ** 2), rel=1e-4)
     wrong = digits.x_train.astype(float).mean(axis=0)
     assert row["others_omp"] == pytest.approx(np.mean((x - wrong) ** 2), rel=1e-4)
@@ -155,44 +158,37 @@ PLANS = {
 }
 
 
-def chosen(run):
-    """Whether the table should have a run of the sweeps."""
-    return (run.experiment.model.n_units, run.experiment.model.k) == (30, K)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, digits, others):
-    """Two small sweeps, what the command made of them, and the data that they stand for."""
-    folder, arguments = tmp_path_factory.mktemp("transfer"), []
+    """Two small sweeps, their images, and the table that comes of them; pictures lie beside it."""
+    folder, sweeps = tmp_path_factory.mktemp("transfer"), []
+    data = {"digits": digits, "clothes": others}
+    for name, varied in PLANS.items():
+        plan = folder / f"{name}.yaml"
+        training = {"epochs": 1, "batch_size": 500}
+        plan.write_text(yaml.safe_dump({"model": {"n_units": 30}, "training": training} | varied))
+        of = Sweep(plan, folder / name)
+        of.__dict__["dataset"] = data[name]  # cached, so that no clothes are loaded
+        wanted = [run for run in of.runs if run.experiment.model.n_units == 30]
+        sweep.run(wanted, of.out)
+        sweeps.append(of)
+    table = folder / "table.csv"
     with pytest.MonkeyPatch.context() as patch:
-        for name, varied in PLANS.items():
-            plan = folder / f"{name}.yaml"
-            training = {"epochs": 1, "batch_size": 500}
-            settings = {"model": {"n_units": 30}, "training": training} | varied
-            plan.write_text(yaml.safe_dump(settings))
-            wanted = [run for run in sweep.load(plan) if chosen(run)]
-            sweep.run(wanted, folder / name)
-            arguments += [plan, folder / name]
         for name, value in {"KS": (K,), "UNITS": 30, "FEW": 100, "SHOWN_K": K}.items():
             patch.setattr(transfer, name, value)
-        sets = {"mnist5k": digits, "fashion_mnist": others}
-        patch.setattr(transfer, "load_dataset", sets.get)
-        table = folder / "table.csv"
-        patch.setattr(sys, "argv", ["transfer", *map(str, arguments), str(table)])
-        transfer.main()
-        plan = transfer.plan(arguments[0], arguments[2])
-    return arguments, plan, table, {"digits": digits, "clothes": others}
+        fill(table, transfer.jobs(*sweeps))
+        transfer.draw(folder / "pictures.npz", *sweeps)
+        plan = transfer.plan(*sweeps)
+    return dict(zip(PLANS, sweeps, strict=True)), plan, table, data
 
 
-def stored(plan, folder, seed):
-    """The network of a sweep with 30 units, of which K speak."""
-    for run in sweep.load(plan):
-        if chosen(run) and run.experiment.seed == seed:
-            return saved_models.load_model(run.folder(folder) / "model.json")
+def stored(of, seed):
+    """The network of a sweep with 30 units, of which K may be active."""
+    return of.by_k_and_seed(30)[K, seed].model()
 
 
 def test_every_row_is_planned_and_measured(made):
-    arguments, plan, path, data = made
+    sweeps, plan, path, data = made
     table = pd.read_csv(path, comment="#")
     rows = list(zip(table.variant, table.seed, strict=True))
     assert rows == [(f"{name}, k={k}", seed) for name, k, seed in plan]
@@ -203,20 +199,17 @@ def test_every_row_is_planned_and_measured(made):
         f"network of few clothes, k={K}": {0},
     }
     table = table.set_index(["variant", "seed"])
-    for of, plan, folder, seed in (
-        ("digits", *arguments[:2], 4),
-        ("clothes", *arguments[2:], 1),
-    ):
+    for of, seed in (("digits", 4), ("clothes", 1)):
         row = table.loc[f"network of {of}, k={K}", seed]
         for on in ("digits", "clothes"):
-            error = stored(plan, folder, seed).error(data[on].x_test)
+            error = stored(sweeps[of], seed).error(data[on].x_test)
             assert row[f"{on}_one_pass"] == pytest.approx(error, rel=1e-4)
 
 
 def test_few_clothes_have_the_recipe_of_digits(made):
     _, plan, path, data = made
     few = replace(data["clothes"], x_train=data["clothes"].x_train[:100])
-    run = build(plan["network of digits", K, 0], few)
+    run = build(plan["network of digits", K, 0].experiment, few)
     run.fit()
     table = pd.read_csv(path, comment="#").set_index("variant")
     found = table.loc[f"network of few clothes, k={K}", "clothes_one_pass"]
@@ -224,9 +217,9 @@ def test_few_clothes_have_the_recipe_of_digits(made):
 
 
 def test_the_pictures_are_what_the_networks_draw(made):
-    arguments, _, path, data = made
-    shown = dict(np.load(path.with_suffix(".npz")))
-    models = {"digits": stored(*arguments[:2], 0), "clothes": stored(*arguments[2:], 0)}
+    sweeps, _, path, data = made
+    shown = dict(np.load(path.with_name("pictures.npz")))
+    models = {name: stored(of, 0) for name, of in sweeps.items()}
     for on, other in (("digits", "clothes"), ("clothes", "digits")):
         x = data[on].x_test[:8]
         for name, image in {
@@ -249,10 +242,10 @@ def test_the_pictures_are_what_the_networks_draw(made):
 )
 def test_settings_that_differ_have_another_hash(made, monkeypatch, name, of):
     plan = made[1]
-    before = {key: transfer.settings(key, experiment) for key, experiment in plan.items()}
+    before = {key: transfer.settings(key, network) for key, network in plan.items()}
     assert len(set(before.values())) == len({(key, plan[key]) for key in plan if plan[key]}) + len(
         {key[:2] for key in plan if not plan[key]}
     )
     monkeypatch.setattr(transfer, name, 29)
-    changed = {key[0] for key, e in plan.items() if transfer.settings(key, e) != before[key]}
+    changed = {key[0] for key, of in plan.items() if transfer.settings(key, of) != before[key]}
     assert changed == ({key[0] for key in plan} if of == "all" else of)
