@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tqdm import tqdm
 
@@ -22,6 +22,7 @@ from ksae_lab.evaluation.metrics import active_units, dead_units
 from ksae_lab.experiments import archive, sweep
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.settings import Experiment
+from ksae_lab.models.base import Coder
 
 Row = dict[str, Any]
 Key = tuple[str, int]  # a row's variant and seed
@@ -145,7 +146,7 @@ def train_and_measure(experiment: Experiment, dataset: Dataset, extra: Extra | N
     started = time.process_time()
     run = build(experiment, dataset)
     run.fit()
-    model = run.model
+    model = cast(Coder, run.model)  # experiments describe no other models
     row = {
         "validation": model.error(dataset.x_val),
         "test": model.error(dataset.x_test),
@@ -180,4 +181,5 @@ def _rows(table: Path) -> dict[Key, Row]:
         raise ValueError(
             f"{table} does not begin with variant, seed and settings; move it away, and it is made."
         )
-    return {(row["variant"], row["seed"]): row for row in rows.to_dict("records")}
+    records = cast(list[Row], rows.to_dict("records"))
+    return {(row["variant"], row["seed"]): row for row in records}

@@ -23,8 +23,8 @@ SEEDS = (0, 1, 2)
 
 def sphere_mended(model: SparseDream, x: np.ndarray) -> dict[str, np.ndarray]:
     """The gradient as found, with the −1 that its norm term lacks."""
-    found = gradients_2020(model, x)
-    return found | {"W": found["W"] - 4 * model.norm_weight * model.W}
+    gradients = gradients_2020(model, x)
+    return gradients | {"W": gradients["W"] - 4 * model.norm_weight * model.W}
 
 
 def encoder_mended(model: SparseDream, x: np.ndarray) -> dict[str, np.ndarray]:

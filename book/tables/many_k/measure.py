@@ -91,28 +91,28 @@ def train(training: Training, dataset: Dataset, seed: int):
 
     import keras  # isort: skip
 
-    how = {"noise": NOISE}
+    options = {"noise": NOISE}
     x = dataset.x_train
     d, n = x.shape[1], N_UNITS
     keras.utils.set_random_seed(seed)
     match training.kind:
         case "one k":
             k, n_units = training.setting
-            model = KSparseAutoencoder(d, n_units, k, **how)
+            model = KSparseAutoencoder(d, n_units, k, **options)
         case "10 and 40":
             extra = MultiTopK([(40, n, 1 / 8)])
-            model = KSparseAutoencoder(d, n, 10, auxiliary_losses=[extra], **how)
+            model = KSparseAutoencoder(d, n, 10, auxiliary_losses=[extra], **options)
         case "multi-k":
             extra = MultiTopK([(k, n, weight) for k, weight in WEIGHTS.items()])
-            model = KSparseAutoencoder(d, n, 50, auxiliary_losses=[extra], **how)
+            model = KSparseAutoencoder(d, n, 50, auxiliary_losses=[extra], **options)
         case "nested":
             extra = MultiTopK([(k, 2 * k, weight) for k, weight in WEIGHTS.items()])
-            model = KSparseAutoencoder(d, n, PrefixTopK(50, n), auxiliary_losses=[extra], **how)
+            model = KSparseAutoencoder(d, n, PrefixTopK(50, n), auxiliary_losses=[extra], **options)
         case "batch top-k":
-            model = KSparseAutoencoder(d, n, BatchTopK(10), **how)
+            model = KSparseAutoencoder(d, n, BatchTopK(10), **options)
         case "JumpReLU":
             extra = L0(training.setting)
-            model = KSparseAutoencoder(d, n, JumpReLU(0.5), auxiliary_losses=[extra], **how)
+            model = KSparseAutoencoder(d, n, JumpReLU(0.5), auxiliary_losses=[extra], **options)
     model.init_from_data(x, np.random.default_rng(seed))
     model.compile(keras.optimizers.Adam(RATE), loss="mse", jit_compile=False)
     falling = linear(RATE, 0, begin=0.5)
