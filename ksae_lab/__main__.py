@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 import sys
+from typing import Any
 
 PROGRAM = "python -m ksae_lab"
 ALL_CORES = -1  # as joblib says it
@@ -136,7 +137,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(json.dumps(result) if arguments.json else _table(result))
 
 
-def _table(result: dict) -> str:
+def _table(result: dict[str, Any]) -> str:
     noise = "no error" if result["psnr"] is None else f"{result['psnr']:.2f} dB"
     rows = {
         "images": f"{result['images']:,}",

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -56,10 +56,10 @@ def architecture(model: HasStages) -> Figure:
             active[((np.arange(filled) + 0.5) / filled * cells).astype(int)] = True
         step = height / cells
         for j in range(cells):
-            colour = ACCENT if active[j] else GREY
-            look = {"color": colour, "alpha": 1.0 if active[j] else 0.35, "linewidth": 0}
+            colour, alpha = (ACCENT, 1.0) if active[j] else (GREY, 0.35)
             corner = (i - 0.12, height / 2 - (j + 0.9) * step)
-            ax.add_patch(Rectangle(corner, 0.24, 0.8 * step, **look))
+            box = Rectangle(corner, 0.24, 0.8 * step, color=colour, alpha=alpha, linewidth=0)
+            ax.add_patch(box)
         ax.text(i, -0.54, f"{stage.name}\n{stage.size}", ha="center", va="top")
         if stage.k is not None:
             ax.text(i, 0.56, f"{stage.k} of {stage.size}\nspeak", ha="center", color=ACCENT)
@@ -76,7 +76,7 @@ def code_pattern(z: np.ndarray) -> Figure:
     """
     fig, ax = canvas(3.0)
     limit = np.abs(z).max() or 1.0
-    look = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit, "aspect": "auto"}
+    look: dict[str, Any] = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit, "aspect": "auto"}
     ax.imshow(z, interpolation="none", **look)
     ax.set(xlabel="unit", ylabel="image")
     for spine in ax.spines.values():

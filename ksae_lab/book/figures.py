@@ -6,12 +6,15 @@ The same thing has the same colour everywhere (the hues are Okabe and Ito's).
 Every function returns the figure and leaves it closed: a notebook shows it once, as a result.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from ksae_lab.evaluation.statistics import interval_half_width
 from ksae_lab.training.loop import History
@@ -77,7 +80,7 @@ def use_style() -> None:
             "ytick.color": GREY,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": plt.cycler(color=[c for c in COLOURS.values() if c != GREY]),
+            "axes.prop_cycle": cycler(color=[c for c in COLOURS.values() if c != GREY]),
             "lines.linewidth": 1.8,
             "lines.markersize": 5,
             "image.cmap": "gray",
@@ -92,7 +95,19 @@ def use_style() -> None:
     notebook.run_line_magic("config", "InlineBackend.print_figure_kwargs = {'bbox_inches': None}")
 
 
-def canvas(height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray]:
+@overload
+def canvas(height: float) -> tuple[Figure, Axes]: ...
+
+
+@overload
+def canvas(
+    height: float, rows: int, columns: int = 1, **options: Any
+) -> tuple[Figure, np.ndarray]: ...
+
+
+def canvas(
+    height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Axes | np.ndarray]:
     """A figure of the book's width and `height` inches, and its empty axes (rows, columns).
 
     `options` go to `matplotlib.pyplot.subplots`; a single axes comes alone, not in an array.
@@ -176,8 +191,8 @@ def film(frames: Sequence[np.ndarray], names: Sequence[str], columns: int) -> Fi
     for i, (mosaic, name) in enumerate(zip(mosaics, names, strict=True)):
         row, column = divmod(i, columns)
         width, gap = 1 / columns, 0.03 / columns
-        box = [column * width + gap, 1 - (row + 1) / rows, width - 2 * gap, WIDTH * width / height]
-        ax = fig.add_axes(box)
+        left, bottom = column * width + gap, 1 - (row + 1) / rows
+        ax = fig.add_axes((left, bottom, width - 2 * gap, WIDTH * width / height))
         ax.set_axis_off()
         show(ax, mosaic)
         ax.set_title(name, fontsize=11, pad=1)
@@ -226,11 +241,12 @@ def error_against_k(
         ax.axhline(value, color=GREY, linewidth=0.8, linestyle=":")
         ax.text(1, value, name, transform=ax.get_yaxis_transform(), va="bottom", ha="right")
     for name, by_k in curves.items():
-        look = {"color": COLOURS.get(name, GREY), "marker": MARKERS.get(name, ".")}
+        look: dict[str, Any] = {"color": COLOURS.get(name, GREY), "marker": MARKERS.get(name, ".")}
         # Published figures are points from elsewhere; a line would claim what lies between.
         line = "none" if name == "published" else "-"
         mean = [np.mean(errors) for errors in by_k.values()]
-        bars = [interval_half_width(errors) for errors in by_k.values() if np.ndim(errors)]
+        seeds = [np.asarray(errors) for errors in by_k.values() if np.ndim(errors)]
+        bars = [interval_half_width(errors) for errors in seeds]
         ax.errorbar(list(by_k), mean, bars or None, capsize=3, label=name, linestyle=line, **look)
     ax.set(xlabel="k, numbers in the code", ylabel="mean squared error", xscale="log")
     ticks = sorted(set().union(*curves.values()))
@@ -260,19 +276,19 @@ def name_lines(fig: Figure) -> None:
 
 def _close_up(fig: Figure) -> None:
     """Set images side by side, without axes and almost without gaps."""
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     for ax in fig.axes:
         ax.set_axis_off()
 
 
-def _shower(images: np.ndarray, signed: bool):
+def _shower(images: np.ndarray, signed: bool) -> Callable[[Axes, np.ndarray], object]:
     """A function that draws one flat image on an axes, in a range shared by all `images`."""
     side = round(np.sqrt(images.shape[1]))
     if side * side != images.shape[1]:
         raise ValueError(f"{images.shape[1]} pixels make no square image; expected 784 or so.")
     if signed:
         limit = np.abs(images).max()
-        look = {"vmin": -limit, "vmax": limit, "cmap": DIVERGING}
+        look: dict[str, Any] = {"vmin": -limit, "vmax": limit, "cmap": DIVERGING}
     else:
         look = {"vmin": 0, "vmax": 1, "cmap": "gray"}
     return lambda ax, image: ax.imshow(image.reshape(side, side), **look)

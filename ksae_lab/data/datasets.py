@@ -190,7 +190,7 @@ def _keras_folder() -> Path:
 def _sha256(*parts: bytes | np.ndarray) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part)
+        digest.update(part if isinstance(part, bytes) else part.data)
     return digest.hexdigest()
 
 

@@ -7,14 +7,18 @@ much as others; no mean is taken away, so that zero stays zero.
 
 from collections.abc import Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 SPARSE = 0.1  # where fewer numbers than this share are not zero, storing only those is faster
 
-Labelled = tuple[np.ndarray, np.ndarray]  # codes (samples, n) and labels (samples,)
+Labelled = tuple[np.ndarray, np.ndarray | None]  # codes (samples, n) and labels (samples,)
 
 
 class Probe(NamedTuple):
@@ -51,7 +55,7 @@ def best_probe(
     return Probe(C, errors[best], error(probe, test))
 
 
-def fitted(train: Labelled, C: float, scale: np.ndarray | None = None):
+def fitted(train: Labelled, C: float, scale: np.ndarray | None = None) -> "LogisticRegression":
     """A logistic regression on codes (samples, n) and their labels (samples,), ready to `predict`.
 
     `scale` (n,) is what each unit is divided by while fitting, if not by its own standard
@@ -75,7 +79,7 @@ def fitted(train: Labelled, C: float, scale: np.ndarray | None = None):
     return probe
 
 
-def error(probe, test: Labelled) -> float:
+def error(probe: "LogisticRegression", test: Labelled) -> float:
     """The share, a scalar, of codes (samples, n) that `probe` puts into a class not their label's.
 
     Raises `ValueError` if there are no labels (samples,).
@@ -88,7 +92,7 @@ def error(probe, test: Labelled) -> float:
     return float(np.mean(probe.predict(z) != y))
 
 
-def _compact(z: np.ndarray):
+def _compact(z: np.ndarray) -> "np.ndarray | csr_matrix":
     """The codes as a sparse matrix, if they are sparse."""
     from scipy.sparse import csr_matrix
 

@@ -8,12 +8,13 @@ from ksae_lab.evaluation import metrics
 from ksae_lab.evaluation.code_length import index_bits
 from ksae_lab.models.base import Coder
 from ksae_lab.nn.losses import mse
+from ksae_lab.nn.module import Model
 
 BATCH = 1000  # images at a time: codes take room
 VALUE_BITS = 8  # of each number in a code
 
 
-def evaluate(model: Coder, x: np.ndarray) -> dict[str, Any]:
+def evaluate(model: Model, x: np.ndarray) -> dict[str, Any]:
     """How well a model reconstructs x (images, d), and how it uses its units; all scalars.
 
     "images" is their number and "units" that of the model's.

@@ -13,6 +13,7 @@ import os
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -24,8 +25,10 @@ FORMAT = "ksae-lab"
 VERSION = 2
 READABLE = (1, 2)  # what changed in 2 is what cards say of models
 
+Card = dict[str, Any]  # what JSON holds
 
-def write(path: str | Path, arrays: dict[str, np.ndarray], card: dict) -> None:
+
+def write(path: str | Path, arrays: dict[str, np.ndarray], card: Card) -> None:
     """Write arrays of any shapes and a card about them, both or neither; `path` ends in .json.
 
     The card also gets "format", "version", "libraries", "weights" and, last, "checksum".
@@ -63,7 +66,7 @@ def write(path: str | Path, arrays: dict[str, np.ndarray], card: dict) -> None:
     _sweep(path, keep=weights_path)
 
 
-def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
+def read(path: str | Path) -> tuple[dict[str, np.ndarray], Card]:
     """The arrays, of the shapes they had, and the card; both are checked to the last byte.
 
     Raises `FileNotFoundError` if one of the two files is missing, and `ValueError` if they are not
@@ -89,8 +92,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
             f"{path} does not fit its own checksum: it was damaged or edited; "
             "copy or write it again."
         )
-    named = card.get("weights")
-    expect_fields(named, {"file": str, "sha256": str}, f"weights in {path}")
+    named = _fields(card.get("weights"), {"file": str, "sha256": str}, f"weights in {path}")
     weights_path = path.with_name(Path(named["file"]).name)
     weights = _bytes(weights_path, f"{path.name} needs it, so copy the two together")
     digest = hashlib.sha256(weights).hexdigest()
@@ -153,16 +155,14 @@ def fingerprint(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def expect_fields(result: object, types: dict[str, type], where: str) -> None:
-    """Raise `ValueError`, which names `where`, unless a part of a card has just these fields.
-
-    Chapter 6.
-    """
-    if not isinstance(result, dict) or result.keys() != types.keys():
-        raise ValueError(f"{where} is {result!r}; expected the fields {', '.join(types)}.")
+def _fields(part: object, types: dict[str, type], where: str) -> Card:
+    """A part of a card, once it is sure that it has just these fields, of these types."""
+    if not isinstance(part, dict) or part.keys() != types.keys():
+        raise ValueError(f"{where} is {part!r}; expected the fields {', '.join(types)}.")
     for key, kind in types.items():
-        if type(result[key]) is not kind:
-            raise ValueError(f"{key} of {where} is {result[key]!r}; expected {kind.__name__}.")
+        if type(part[key]) is not kind:
+            raise ValueError(f"{key} of {where} is {part[key]!r}; expected {kind.__name__}.")
+    return part
 
 
 def _settle(folder: Path) -> None:
@@ -183,7 +183,7 @@ def _sweep(path: Path, keep: Path | None) -> None:
             file.unlink(missing_ok=True)
 
 
-def _rendered(content: dict) -> bytes:
+def _rendered(content: Card) -> bytes:
     """The card's text, its last line the checksum of what stands above."""
     text = json.dumps(content, default=_number, allow_nan=False)
     whole = content | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
@@ -191,7 +191,7 @@ def _rendered(content: dict) -> bytes:
     return text.encode() + b"\n"
 
 
-def _is_whole(card: dict, raw: bytes) -> bool:
+def _is_whole(card: Card, raw: bytes) -> bool:
     try:
         return _rendered({k: v for k, v in card.items() if k != "checksum"}) == raw
     except (ValueError, RecursionError):

@@ -7,12 +7,16 @@ import difflib
 import json
 import re
 import reprlib
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
-from ksae_lab.experiments.settings import Experiment
+from ksae_lab.experiments.settings import Experiment, Settings
 
 
 def load(path: str | Path) -> Experiment:
@@ -29,7 +33,7 @@ def load(path: str | Path) -> Experiment:
     return check(settings, str(path))
 
 
-def read(path: str | Path) -> dict:
+def read(path: str | Path) -> Settings:
     """The settings in a YAML or JSON file, by key, not yet checked by `check`.
 
     Raises `FileNotFoundError` for a missing file, and `ValueError`, in one sentence, for a file
@@ -53,7 +57,7 @@ def read(path: str | Path) -> dict:
             settings = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f"{path}, line {mark.line + 1}, column {mark.column + 1}"
+        where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else path
         raise ValueError(f"{where}: {_one_line(error.problem)}; fix it.") from None
     except Exception as error:  # both readers have a dozen ways to fail
         raise ValueError(f"{path} is neither YAML nor JSON ({_one_line(error)}); fix it.") from None
@@ -62,7 +66,7 @@ def read(path: str | Path) -> dict:
     return settings
 
 
-def check(settings: dict, where: str) -> Experiment:
+def check(settings: Settings, where: str) -> Experiment:
     """The experiment that settings, by key, describe; `where` begins what is said if they do not.
 
     Raises `ValueError`, in one sentence with the key's path.
@@ -84,12 +88,11 @@ def dump(experiment: Experiment) -> str:
     return yaml.dump(settings, Dumper=_Dumper, sort_keys=False)
 
 
-def _sentence(error: dict) -> str:
+def _sentence(error: ErrorDetails) -> str:
     """What pydantic found, said as the rest of the package says it."""
     if error["type"] == "value_error":  # from `_settings_agree`
         return f"{error['ctx']['error']}."
-    *above, key = error["loc"]
-    key = str(key)
+    *above, key = map(str, error["loc"])
     path = ".".join([*above, key])
     section = Experiment.model_fields[above[0]] if above else None
     known = _keys(section.annotation) if section else _keys(Experiment)
@@ -121,7 +124,7 @@ def _one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def _keys(annotation: object) -> dict:
+def _keys(annotation: object) -> dict[str, FieldInfo]:
     """The fields of a section, or of an optional one; none for a plain value."""
     for kind in (annotation, *getattr(annotation, "__args__", ())):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -129,18 +132,18 @@ def _keys(annotation: object) -> dict:
     return {}
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict:
+def _unique(pairs: list[tuple[str, object]]) -> Settings:
     if twice := _twice([key for key, _ in pairs]):
         raise ValueError(f"`{twice[0]}` is there twice")
     return dict(pairs)
 
 
-def _twice(names: list) -> list:
+def _twice(names: list[str]) -> list[str]:
     return [name for i, name in enumerate(names) if name in names[:i]]
 
 
 class _Loader(yaml.SafeLoader):
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         mapping = super().construct_mapping(node, deep)
         for name in _twice([key.value for key, _ in node.value]):
             mark = [key.start_mark for key, _ in node.value if key.value == name][-1]

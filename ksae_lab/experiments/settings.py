@@ -2,15 +2,24 @@
 
 import hashlib
 import json
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, model_validator
+from pydantic_core import core_schema
 
 from ksae_lab.models.sparse_dream import INITS
 from ksae_lab.nn.activations import ACTIVATIONS
 from ksae_lab.nn.penalties import PENALTIES
 from ksae_lab.nn.relaxations import RELAXATIONS
 from ksae_lab.nn.topk import By
+
+Settings = dict[str, Any]  # by key, section in section, as a file has them
+
+
+def _one_of(names: Iterable[str]) -> GetPydanticSchema:
+    """What `Literal` says of names that are written out, for those that a table holds."""
+    return GetPydanticSchema(lambda *_: core_schema.literal_schema([*names]))
 
 
 class _Section(BaseModel):
@@ -26,7 +35,7 @@ class Model(_Section):
 
     n_units: int = Field(100, ge=1, le=100_000, description="units of the code")
     k: int = Field(10, ge=1, description="active units of one image")
-    activation: Literal[tuple(ACTIVATIONS)] = Field("relu", description="φ of the encoder")
+    activation: Annotated[str, _one_of(ACTIVATIONS)] = Field("relu", description="φ of the encoder")
     by: By = Field("value", description="what the selection ranks")
     tied: bool = Field(False, description="one matrix for encoder and decoder")
     start: Literal["data", "mean", "random"] = Field(
@@ -43,7 +52,9 @@ class Dream(_Section):
     """
 
     n_units: int = Field(100, ge=1, le=100_000, description="units of the code")
-    penalty: Literal[tuple(PENALTIES)] = Field("tanh", description="penalty on an activity")
+    penalty: Annotated[str, _one_of(PENALTIES)] = Field(
+        "tanh", description="penalty on an activity"
+    )
     sparsity: float = Field(1.0, ge=0, le=1000, description="λ, weight of the penalty")
     sparsity_start: float | None = Field(
         None, ge=0, le=1000, description="λ at first, rising for half the training; null for λ"
@@ -51,7 +62,7 @@ class Dream(_Section):
     norm_weight: float = Field(
         1.0, ge=0, le=1000, description="ρ, what keeps prototypes at length 1"
     )
-    init: Literal[INITS] = Field("repaired", description="where training starts")
+    init: Annotated[str, _one_of(INITS)] = Field("repaired", description="where training starts")
     inhibition: float = Field(
         0.01, ge=0, le=1, description="what units take off each other at first"
     )
@@ -127,7 +138,7 @@ class Selection(_Section):
     Lab 2.
     """
 
-    name: Literal[tuple(RELAXATIONS)] = Field(description="the relaxation")
+    name: Annotated[str, _one_of(RELAXATIONS)] = Field(description="the relaxation")
     temperature: float = Field(gt=0, le=1000, description="its temperature at first")
     end: float | None = Field(None, gt=0, le=1000, description="and at the end; null for no change")
     samples: int = Field(10, ge=2, le=1000, description="draws of noise; perturbed only")
@@ -216,13 +227,13 @@ class Experiment(_Section):
         return self
 
 
-def flat(settings: dict) -> dict:
+def flat(settings: Settings) -> Settings:
     """Settings by their whole names, such as "model.k", each a scalar; so they fit into a row.
 
     Chapter 13.
     """
-    rows = {}
+    row: Settings = {}
     for key, value in settings.items():
         inner = value if isinstance(value, dict) else {}
-        rows |= {f"{key}.{name}": of for name, of in inner.items()} or {key: value}
-    return rows
+        row |= {f"{key}.{name}": of for name, of in inner.items()} or {key: value}
+    return row

@@ -25,13 +25,13 @@ from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from ksae_lab.experiments import archive, config
-from ksae_lab.experiments.settings import Experiment, flat
+from ksae_lab.experiments.settings import Experiment, Settings, flat
 from ksae_lab.experiments.train import COST, MODEL, train
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def write(result: "pd.DataFrame", path: str | Path) -> None:
         raise ValueError(f"{path} ends neither in .csv nor in .parquet; choose one of them.")
 
 
-def merged(base: dict, changes: dict | None) -> dict:
+def merged(base: Settings, changes: Settings | None) -> Settings:
     """`base` with `changes`, section by section; a scalar, a list or null replaces what was there.
 
     Chapter 13.
@@ -195,7 +195,7 @@ def merged(base: dict, changes: dict | None) -> dict:
     return result
 
 
-def _levels(path, name: str, axis: object) -> list[tuple[str, str, dict]]:
+def _levels(path: str | Path, name: str, axis: object) -> list[tuple[str, str, Settings]]:
     """The axis' name with each of its levels: how it is called, and the settings it changes."""
     if isinstance(axis, dict) and axis:
         for level, changes in axis.items():
@@ -213,11 +213,12 @@ def _levels(path, name: str, axis: object) -> list[tuple[str, str, dict]]:
     )
 
 
-def _nested(name: str, value: object) -> dict:
+def _nested(name: str, value: object) -> Settings:
     """{"model": {"k": 5}} for "model.k" and 5."""
+    nested: Any = value
     for key in reversed(name.split(".")):
-        value = {key: value}
-    return value
+        nested = {key: nested}
+    return nested
 
 
 def _complete(experiment: Experiment, folder: Path) -> None:

@@ -11,6 +11,7 @@ import io
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from ksae_lab.experiments import archive, config, saved_models
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.checkpoints import Checkpoint, restore
 from ksae_lab.experiments.settings import Experiment, flat
-from ksae_lab.nn.selectors import TopK
+from ksae_lab.nn.selectors import HasSelector, TopK
 from ksae_lab.training.loop import History
 
 MODEL, CHECKPOINT = "model.json", "checkpoint.json"
@@ -30,7 +31,7 @@ HISTORY, SETTINGS, COST = "history.csv", "experiment.yaml", "cost.json"
 
 def train(
     experiment: Experiment, out: str | Path, *, resume: bool = False, quiet: bool = False
-) -> dict:
+) -> dict[str, Any]:
     """Train, and leave the model and its history in the folder `out`; returns its test metrics.
 
     `quiet` shows no bar, for one training among many.
@@ -76,7 +77,7 @@ def train(
     history = run.fit()
     if history.interrupted:
         raise KeyboardInterrupt
-    if experiment.selection:
+    if isinstance(run.model, HasSelector) and experiment.selection:
         run.model.selector = TopK(run.model.k)  # a relaxation is for training
     measured = evaluate(run.model, dataset.x_test)
     archive.put(out / HISTORY, _csv(history).encode())
@@ -91,7 +92,7 @@ def train(
     return measured
 
 
-def evaluate_saved(path: str | Path, data: str | None = None) -> dict:
+def evaluate_saved(path: str | Path, data: str | None = None) -> dict[str, Any]:
     """What `evaluate` says of a saved model, given by its card or by the folder of its training.
 
     Without `data`, on the test images of the data that it was trained on; else on those of the data
@@ -119,7 +120,7 @@ def evaluate_saved(path: str | Path, data: str | None = None) -> dict:
     return evaluate(model, np.concatenate([dataset.x_train, dataset.x_val, dataset.x_test]))
 
 
-def _check_settings(card: dict, experiment: Experiment, out: Path) -> None:
+def _check_settings(card: archive.Card, experiment: Experiment, out: Path) -> None:
     facts = card.get("facts", {})
     if facts.get("experiment") != experiment.hash:
         was, now = flat(facts.get("config", {})), flat(experiment.model_dump(mode="json"))
@@ -134,7 +135,7 @@ def _check_settings(card: dict, experiment: Experiment, out: Path) -> None:
         )
 
 
-def _check_images(card: dict, dataset: Dataset, path: Path) -> None:
+def _check_images(card: archive.Card, dataset: Dataset, path: Path) -> None:
     if card["facts"]["data"]["sha256"] != _fingerprint(dataset):
         raise ValueError(
             f"The images of {dataset.name} are not those that the model in {path} was trained on; "
@@ -154,7 +155,7 @@ def _put_settings(path: Path, experiment: Experiment) -> None:
         raise ValueError(f"{path} is that of another experiment; choose another folder.")
 
 
-def _last(history: History) -> dict:
+def _last(history: History) -> dict[str, float | None]:
     """Where the curves that every training has came to."""
     return {
         "training_loss": history.training[-1],

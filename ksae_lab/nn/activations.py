@@ -52,33 +52,33 @@ def get(name: str) -> Activation:
 LEAK = 0.2  # slope of leaky relu below zero, the default of Keras
 
 
-def _sigmoid(h):
+def _sigmoid(h: np.ndarray) -> np.ndarray:
     # Through tanh, which saturates quietly where exp(-h) would overflow.
     return 0.5 * (1 + np.tanh(0.5 * h))
 
 
-def _sigmoid_slope(h):
+def _sigmoid_slope(h: np.ndarray) -> np.ndarray:
     s = _sigmoid(h)
     return s * (1 - s)
 
 
-def _elu_slope(h):
+def _elu_slope(h: np.ndarray) -> np.ndarray:
     return np.where(h > 0, 1.0, np.exp(np.minimum(h, 0))).astype(h.dtype)
 
 
-def _swish_slope(h):
+def _swish_slope(h: np.ndarray) -> np.ndarray:
     s = _sigmoid(h)
     return s + h * s * (1 - s)
 
 
-def _normal_cdf(h):
+def _normal_cdf(h: np.ndarray) -> np.ndarray:
     # SciPy holds the only vectorised erf; imported here so that `import ksae_lab` stays light.
     from scipy.special import ndtr
 
     return ndtr(h)
 
 
-def _gelu_slope(h):
+def _gelu_slope(h: np.ndarray) -> np.ndarray:
     return _normal_cdf(h) + h * np.exp(-0.5 * h * h) / math.sqrt(2 * math.pi)
 
 

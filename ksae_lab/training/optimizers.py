@@ -5,10 +5,13 @@ Lab 1 writes such a rule by hand; these are the usual ones, as Keras has them.
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any, Literal
 
 import numpy as np
 
-Arrays = dict[str, np.ndarray]
+from ksae_lab.nn.module import Arrays
+
+Shapes = dict[str, tuple[int, ...]]
 
 SLAB = 2**17  # numbers changed at a time, so that intermediate results stay in the cache
 
@@ -50,7 +53,7 @@ class BaseOptimizer(ABC):
         self.steps += 1
         for name, w in parameters.items():
             # Laid out as w is; this copies only at the first step and after `load_state`.
-            order = "F" if w.flags.f_contiguous else "C"
+            order: Literal["C", "F"] = "F" if w.flags.f_contiguous else "C"
             for key in self._keys(name):
                 self.memory[key] = np.asarray(self.memory[key], order=order)
             arrays = [gradients[name], w, *(self.memory[key] for key in self._keys(name))]
@@ -88,7 +91,7 @@ class BaseOptimizer(ABC):
         self.steps = int(state["steps"])
         self.memory = {key: np.array(state[key]) for key in expected}
 
-    def forget(self, name: str, index) -> None:
+    def forget(self, name: str, index: Any) -> None:
         """Put the memory of `parameters[name][index]` back to its start, as for a new unit.
 
         `index` is whatever selects from the parameter's shape: `np.s_[:, dead]` for columns of
@@ -161,7 +164,8 @@ class SGD(BaseOptimizer):
         super().__init__(learning_rate, lazy)
         self.momentum = momentum
 
-    def _update(self, g, w, velocity):
+    def _update(self, g: np.ndarray, w: np.ndarray, *memory: np.ndarray) -> None:
+        (velocity,) = memory
         velocity *= self.momentum
         velocity -= self.learning_rate * g
         w += velocity
@@ -193,7 +197,8 @@ class Adam(BaseOptimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
 
-    def _update(self, g, w, m, v):
+    def _update(self, g: np.ndarray, w: np.ndarray, *memory: np.ndarray) -> None:
+        m, v = memory
         seen_1 = 1 - self.beta_1**self.steps
         seen_2 = 1 - self.beta_2**self.steps
         rate = self.learning_rate * math.sqrt(seen_2) / seen_1
@@ -225,7 +230,8 @@ class RMSprop(BaseOptimizer):
         self.rho = rho
         self.epsilon = epsilon
 
-    def _update(self, g, w, v):
+    def _update(self, g: np.ndarray, w: np.ndarray, *memory: np.ndarray) -> None:
+        (v,) = memory
         v *= self.rho
         v += (1 - self.rho) * (g * g)
         w -= self.learning_rate * g / np.sqrt(v + self.epsilon)
@@ -252,12 +258,13 @@ class AdaGrad(BaseOptimizer):
         super().__init__(learning_rate, lazy, start=initial_accumulator_value)
         self.epsilon = epsilon
 
-    def _update(self, g, w, accumulator):
+    def _update(self, g: np.ndarray, w: np.ndarray, *memory: np.ndarray) -> None:
+        (accumulator,) = memory
         accumulator += g * g
         w -= self.learning_rate * g / np.sqrt(accumulator + self.epsilon)
 
 
-def _compare(result: dict[str, tuple], expected: dict[str, tuple], complaint: str) -> None:
+def _compare(result: Shapes, expected: Shapes, complaint: str) -> None:
     if result != expected:
         wrong = [
             f"{key} is {result.get(key, 'missing')}, expected {expected.get(key, 'no such name')}"

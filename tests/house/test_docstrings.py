@@ -17,7 +17,7 @@ SHAPE = re.compile(r"\(\w+, *[^()]*\)|\(\w+,\)|\bshapes?\b|\bscalars?\b", re.I)
 def public(node: ast.Module | ast.ClassDef) -> Iterator[Definition]:
     """What a module or a class defines under a name without an underscore.
 
-    A setter is left out: its property says what it is.
+    A setter and an overload are left out: the property and the function say what they are.
     """
     for child in node.body:
         if isinstance(child, Definition) and not child.name.startswith("_"):
@@ -90,6 +90,7 @@ def test_the_lint_sees_what_is_missing(source, fault):
         "def f(x: np.ndarray): 'Take x (batch, n). Lab 1.'",
         "class C:\n    'Works on (batch, n). Chapter 1.'\n    def m(self, x: NDArray): 'M.'",
         "class C:\n    'C. Chapter 1.'\n    def __init__(self): ...",
+        "@overload\ndef f(k: int): ...",
     ],
 )
 def test_the_lint_spares_what_is_complete(source):

@@ -1,6 +1,7 @@
 """The exercises of Part I, the problem."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ def _best_constant(answer: str) -> str | None:
     return hints.get(answer, "answer 'black', 'median' or 'mean'.")
 
 
-def _error_without_reconstruction(error: Callable) -> str | None:
+def _error_without_reconstruction(error: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     for d, n, k in [(6, 6, 2), (9, 4, 3), (5, 3, 0)]:
         axes = np.linalg.qr(rng.normal(size=(d, d)))[0][:n]
@@ -41,7 +42,7 @@ def _threshold_count(answer: int) -> str | None:
     return None if answer == right else "sort the four numbers: how many reach the second one?"
 
 
-def _top_k_by_sorting(mask_of: Callable) -> str | None:
+def _top_k_by_sorting(mask_of: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     for n, k in [(5, 0), (5, 1), (5, 3), (5, 5), (100, 10)]:
         h = rng.integers(-2, 3, (200, n)).astype(float)
@@ -66,11 +67,11 @@ def _self_masking(names: set[str]) -> str | None:
     return "there is one more." if names < right else None
 
 
-def _gradient_of_top_k(backward: Callable) -> str | None:
+def _gradient_of_top_k(backward: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     h, dz, epsilon = rng.normal(size=(4, 6)), rng.normal(size=(4, 6)), 1e-6
 
-    def loss(h):
+    def loss(h: np.ndarray) -> float:
         return (np.where(top_k_mask(h, 2), h, 0) * dz).sum()
 
     expected = np.empty_like(h)
@@ -87,7 +88,7 @@ def _gradient_of_top_k(backward: Callable) -> str | None:
     return None
 
 
-CHECKERS = {
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
     "1.1": _best_constant,
     "1.2": _error_without_reconstruction,
     "2.1": _threshold_count,

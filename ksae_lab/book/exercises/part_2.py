@@ -1,21 +1,22 @@
 """The exercises of Part II, the masked gradient."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ksae_lab.nn import relaxations
 
 
-def _three_slopes(slopes: Callable) -> str | None:
+def _three_slopes(slopes: Callable[..., Any]) -> str | None:
     for w, c in [(0.8, 0.25), (0.5, 0.0), (0.3, 1.0), (0.9, 1.7)]:
         x = np.linspace(0, 1, 200_001)
 
-        def average(v, c=c, x=x):
-            return np.mean(np.where(x < v, (x - c * v) ** 2, 0))
+        def average(v: float, c: float = c, x: np.ndarray = x) -> float:
+            return float(np.mean(np.where(x < v, (x - c * v) ** 2, 0)))
 
         true = (average(w + 1e-2) - average(w - 1e-2)) / 2e-2
-        averaged = np.mean(np.where(x < w, -2 * c * (x - c * w), 0))
+        averaged = float(np.mean(np.where(x < w, -2 * c * (x - c * w), 0)))
         expected = {"average of the gradients": averaged, "border": true - averaged, "slope": true}
         result = slopes(w, c)
         if np.shape(result) != (3,):
@@ -36,9 +37,9 @@ def _no_jump(names: set[str]) -> str | None:
     return None if names == {"a", "d"} else "where are the loudest units always the best ones?"
 
 
-def _louder(louder: Callable) -> str | None:
+def _louder(louder: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
-    x, W_enc, b_enc, W_dec = (rng.normal(size=shape) for shape in [(9, 5), (5, 4), 4, (4, 5)])
+    x, W_enc, b_enc, W_dec = (rng.normal(size=shape) for shape in [(9, 5), (5, 4), (4,), (4, 5)])
     for unit, factor in [(0, 3.0), (3, 0.2)]:
         given = W_enc.copy(), b_enc.copy(), W_dec.copy()
         new_enc, new_b, new_dec = louder(*given, unit, factor)
@@ -55,11 +56,11 @@ def _louder(louder: Callable) -> str | None:
     return None
 
 
-def _tied_gradient(gradient: Callable) -> str | None:
+def _tied_gradient(gradient: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     x, W = rng.normal(size=(6, 5)), rng.normal(size=(3, 5))
 
-    def loss(W):
+    def loss(W: np.ndarray) -> float:
         return np.mean((np.maximum(x @ W.T, 0) @ W - x) ** 2)
 
     h = x @ W.T
@@ -93,7 +94,7 @@ def _stops_nothing(names: set[str]) -> str | None:
     return None if names == {"c"} else "by which path does W reach z?"
 
 
-def _encode_with(encode_with: Callable) -> str | None:
+def _encode_with(encode_with: Callable[..., Any]) -> str | None:
     from ksae_lab.keras.models import KSparseAutoencoder
     from ksae_lab.models.k_sparse import KSparseAutoencoder as InNumpy
 
@@ -124,7 +125,7 @@ def _who_is_asked(temperatures: tuple[float, float]) -> str | None:
 
     def in_between(temperature: float) -> int:
         p, _ = relaxations.capped_simplex(h, 2, temperature=temperature)
-        return np.count_nonzero((p > 1e-9) & (p < 1 - 1e-9))
+        return int(np.count_nonzero((p > 1e-9) & (p < 1 - 1e-9)))
 
     if np.shape(temperatures) != (2,):
         return "answer with two temperatures, such as (0.2, 5)."
@@ -138,12 +139,12 @@ def _who_is_asked(temperatures: tuple[float, float]) -> str | None:
     return None
 
 
-def _slope_of_the_choice(backward: Callable) -> str | None:
+def _slope_of_the_choice(backward: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     h, dp, epsilon = rng.normal(size=(5, 7)), rng.normal(size=(5, 7)), 1e-5
     for temperature in (1.0, 0.3):
 
-        def payoff(h, temperature=temperature):
+        def payoff(h: np.ndarray, temperature: float = temperature) -> float:
             return (relaxations.shift_sigmoid(h, 3, temperature=temperature)[0] * dp).sum()
 
         expected = np.empty_like(h)
@@ -180,13 +181,13 @@ def _which_remedy(names: set[str]) -> str | None:
     return None if names else "one of them asks for no gradient."
 
 
-def _aux_gradients(gradients: Callable) -> str | None:
+def _aux_gradients(gradients: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     arrays = {"h": rng.normal(size=(6, 4)), "W": rng.normal(size=(4, 5))}
     e = rng.normal(size=(6, 5))
 
-    def loss():
-        return np.mean((np.maximum(arrays["h"], 0) @ arrays["W"] - e) ** 2)
+    def loss() -> float:
+        return float(np.mean((np.maximum(arrays["h"], 0) @ arrays["W"] - e) ** 2))
 
     result = gradients(arrays["h"].copy(), e.copy(), arrays["W"].copy())
     if len(result) != 2:
@@ -206,7 +207,7 @@ def _aux_gradients(gradients: Callable) -> str | None:
     return None
 
 
-CHECKERS = {
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
     "4.1": _three_slopes,
     "4.2": _no_jump,
     "5.1": _louder,

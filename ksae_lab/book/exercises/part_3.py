@@ -1,6 +1,7 @@
 """The exercises of Part III, SparseDream."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ksae_lab.models.sparse_dream import SparseDream
 from ksae_lab.models.sparse_dream_2020 import update_2020
 
 
-def _lengths_after_one_step(step: Callable) -> str | None:
+def _lengths_after_one_step(step: Callable[..., Any]) -> str | None:
     for length, rate in [(1.0, 0.1), (0.5, 0.01), (2.0, 0.001), (0.0, 1.0)]:
         w = length * np.array([0.6, 0.0, -0.8])  # any direction will do
         fading = np.linalg.norm(w - rate * 4 * (w @ w) * w)
@@ -40,7 +41,7 @@ def _harmless_share(answer: float) -> str | None:
     start = {name: w.copy() for name, w in before.parameters.items()}
     alive = dead_units(before.encode(x))
 
-    def killed(share):
+    def killed(share: float) -> int:
         for name, w in before.parameters.items():
             w[...] = start[name] + share * step[name]
         return dead_units(before.encode(x)) - alive
@@ -54,7 +55,7 @@ def _harmless_share(answer: float) -> str | None:
     return None
 
 
-def _missing_length_piece(piece: Callable) -> str | None:
+def _missing_length_piece(piece: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     for shape in [(3, 4), (20, 49)]:
         W = rng.normal(size=shape)
@@ -67,13 +68,14 @@ def _missing_length_piece(piece: Callable) -> str | None:
     return None
 
 
-def _reading_part(part: Callable) -> str | None:
+def _reading_part(part: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     n, d = 6, 5
     for _ in range(5):
         W, S, b, x = (rng.normal(size=shape) for shape in [(n, d), (n, n), (n,), (d,)])
 
-        def image_term(W_read, W=W, S=S, b=b, x=x):
+        def image_term(W_read: np.ndarray, given: tuple[np.ndarray, ...] = (W, S, b, x)) -> float:
+            W, S, b, x = given
             a = np.maximum(S @ np.maximum(W_read @ x, 0) + b, 0)
             return np.sum((a @ W - x) ** 2)
 
@@ -88,7 +90,7 @@ def _reading_part(part: Callable) -> str | None:
     return None
 
 
-def _two_units(laterals: Callable) -> str | None:
+def _two_units(laterals: Callable[..., Any]) -> str | None:
     for c in (0.1, 0.5, 0.9):
         result = laterals(c)
         if np.shape(result) != (2,):
@@ -110,7 +112,7 @@ def _without_a_price(answer: str) -> str | None:
     return hints.get(answer, "answer 'a', 'b' or 'c'.")
 
 
-def _lca_step(step: Callable) -> str | None:
+def _lca_step(step: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     for rows, n, d in [(5, 8, 6), (4, 3, 7)]:
         W = rng.normal(size=(n, d))
@@ -147,7 +149,7 @@ def _bars_without_hushing(answer: int) -> str | None:
     return "without lateral weights, what makes two units answer to different pictures?"
 
 
-CHECKERS = {
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
     "9.1": _lengths_after_one_step,
     "9.2": _harmless_share,
     "10.1": _missing_length_piece,

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ksae_lab.evaluation.code_length import quantise
 
 
-def _paired_difference(difference: Callable) -> str | None:
+def _paired_difference(difference: Callable[..., Any]) -> str | None:
     from scipy.stats import ttest_rel
 
     for seed, seeds in [(0, 5), (1, 3), (2, 12)]:
@@ -32,7 +33,7 @@ def _paired_difference(difference: Callable) -> str | None:
     return None
 
 
-def _thresholding_step(step: Callable) -> str | None:
+def _thresholding_step(step: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     for n, d, k in [(6, 9, 2), (20, 10, 5)]:
         W = rng.normal(size=(n, d))
@@ -55,7 +56,7 @@ def _thresholding_step(step: Callable) -> str | None:
     return None
 
 
-def _bits_of_names(bits: Callable) -> str | None:
+def _bits_of_names(bits: Callable[..., Any]) -> str | None:
     for n, k in [(5, 2), (100, 10), (100, 90), (784, 1), (7, 7), (1_000_000, 32)]:
         result, expected = bits(n, k), math.log2(math.comb(n, k))  # integers of any size
         if np.isclose(result, expected, atol=1e-6):
@@ -68,7 +69,7 @@ def _bits_of_names(bits: Callable) -> str | None:
     return None
 
 
-def _bits_of_a_value(bits: Callable) -> str | None:
+def _bits_of_a_value(bits: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     for extra, top, k, d in [(1e-4, 4.0, 10, 784), (3e-5, 1.0, 5, 49), (1e-5, 7.0, 20, 196)]:
         step = top / 2.0 ** bits(extra, top, k, d)
@@ -83,7 +84,7 @@ def _bits_of_a_value(bits: Callable) -> str | None:
     return None
 
 
-def _area(area: Callable) -> str | None:
+def _area(area: Callable[..., Any]) -> str | None:
     from scipy.stats import rankdata
 
     rng = np.random.default_rng(0)
@@ -108,7 +109,7 @@ def _area(area: Callable) -> str | None:
     return None
 
 
-def _shrink(shrink: Callable) -> str | None:
+def _shrink(shrink: Callable[..., Any]) -> str | None:
     for v, sigma in [(4.0, 0.5), (1.0, 1.0), (0.01, 0.4), (0.0, 0.3)]:
         # A parabola in f through three points: where is it lowest, and how low?
         f = np.array([0.0, 0.5, 1.0])
@@ -129,7 +130,7 @@ def _shrink(shrink: Callable) -> str | None:
     return None
 
 
-def _batch_mask(mask: Callable) -> str | None:
+def _batch_mask(mask: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     ties = rng.integers(-3, 4, size=(8, 5)) / 2
     for h, k in [(rng.normal(size=(50, 6)), 2), (ties, 1), (ties, 4), (np.ones((3, 4)), 2)]:
@@ -156,14 +157,17 @@ def _batch_mask(mask: Callable) -> str | None:
     return None
 
 
-def _threshold_slopes(slopes: Callable) -> str | None:
+def _threshold_slopes(slopes: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     for rows, n, bandwidth, price in [(40, 3, 0.5, 0.3), (200, 5, 2.0, 0.0), (64, 2, 0.8, 2.0)]:
         h, dz = rng.normal(size=(rows, n)), 0.01 * rng.normal(size=(rows, n))
         theta = rng.uniform(0.2, 1.0, size=n)
 
-        def made_up(moved, part, h=h, theta=theta, bandwidth=bandwidth, dz=dz, price=price):
+        settings = h, theta, bandwidth, dz, price
+
+        def made_up(moved: np.ndarray, part: str, settings: tuple[Any, ...] = settings) -> Any:
             """The loss if the step were a ramp, and the jump as high as it is at theta."""
+            h, theta, bandwidth, dz, price = settings
             ramp = np.clip((h - moved) / bandwidth + 0.5, 0, 1)
             gain = {"z": dz * theta, "count": price / len(h)}
             return (gain[part] * ramp).sum(axis=0)
@@ -191,7 +195,7 @@ def _threshold_slopes(slopes: Callable) -> str | None:
     return None
 
 
-CHECKERS = {
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
     "13.1": _paired_difference,
     "13.2": _thresholding_step,
     "14.1": _bits_of_names,
