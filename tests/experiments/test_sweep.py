@@ -17,6 +17,7 @@ import psutil
 import pytest
 from distributed import Client
 from filelock import FileLock, Timeout
+from pyarrow import parquet
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.evaluation.report import evaluate
@@ -146,6 +147,8 @@ def test_both_kinds_of_table_hold_the_same(plan, tmp_path):
     table = sweep.run(plan("{seed: [0, 1]}"), tmp_path / "out")
     sweep.write(table, tmp_path / "table.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
+    columns = parquet.read_schema(tmp_path / "table.parquet").names
+    assert columns == table.columns.tolist(), "no row numbers, as in the .csv"
     with pytest.raises(ValueError, match=r"neither in .csv nor in .parquet; choose one"):
         sweep.write(table, tmp_path / "table.xls")
 

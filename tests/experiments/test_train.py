@@ -340,6 +340,21 @@ def test_a_model_from_elsewhere_needs_data(images, tmp_path):
     assert train.evaluate_saved(path, str(images))["images"] == N_IMAGES
 
 
+def test_a_model_that_says_just_what_it_was_trained_on_needs_none(settings, dataset, tmp_path):
+    out, wanted = tmp_path / "out", settings()
+    found = train.train(wanted, out)
+    facts = archive.read(out / "model.json")[1]["facts"]
+    path = tmp_path / "own.json"
+    needed = {name: facts[name] for name in ("config", "data", "experiment")}
+    saved_models.save_model(saved_models.load_model(out / "model.json"), path, **needed)
+    assert train.evaluate_saved(path) == found
+    for name in needed:
+        some = {key: value for key, value in needed.items() if key != name}
+        saved_models.save_model(saved_models.load_model(out / "model.json"), path, **some)
+        with pytest.raises(ValueError, match="does not say what it was trained on; name data"):
+            train.evaluate_saved(path)
+
+
 # Stop and go on
 
 

@@ -69,6 +69,14 @@ def test_gradients_agree_with_differences_and_tensorflow(penalty, batch, inactiv
         np.testing.assert_allclose(gradients[name], gradient, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.parametrize("inactive", INACTIVE)
+def test_masks_are_where_numbers_above_zero_pass(inactive):
+    model, x = dream(3, 5, inactive)
+    h, _, a = model.activities(x)
+    for mask, passed in zip(model.masks(x), (h, a), strict=True):
+        np.testing.assert_array_equal(mask, passed != 0)  # relu gives nothing below zero
+
+
 def test_a_spoilt_image_is_read_and_the_clean_one_asked_for():
     model, target = dream(4)
     x = target + 0.3 * np.random.default_rng(5).normal(size=target.shape)
