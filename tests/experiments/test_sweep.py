@@ -218,7 +218,7 @@ def test_one_bar_counts_runs(plan, tmp_path, monkeypatch):
 
 # Whatever is killed
 
-AXES = "{model.k: [2, 4], seed: [0, 1, 2]}"
+AXES = "{model.k: [2, 4], seed: [0, 1]}"
 EPOCHS = 150  # half a second for each run
 
 
@@ -278,21 +278,17 @@ def wait_for(pattern, process, out):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("jobs", "whole_group"), [(1, True), (2, True), (2, False)])
-def test_killed_at_random_points_it_arrives_at_the_same_table(
-    uninterrupted, start, tmp_path, jobs, whole_group
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_at_a_random_point_it_arrives_at_the_same_table(
+    uninterrupted, start, tmp_path, jobs
 ):
-    out, chance = tmp_path / "out", random.Random(jobs + whole_group)
-    for _ in range(2):
-        process = start(jobs)
-        wait_for("runs/*/experiment.yaml", process, out)
-        time.sleep(chance.uniform(0, uninterrupted.seconds / 2))
-        # Without the group, its workers are orphans, and go on for a while beside the next call.
-        if whole_group:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-        process.wait()
+    out = tmp_path / "out"
+    process = start(jobs)
+    wait_for("runs/*/experiment.yaml", process, out)
+    time.sleep(random.Random(jobs).uniform(0, uninterrupted.seconds / 2))
+    process.kill()  # and not its workers: these are orphans, and go on beside the next call
+    process.wait()
     before = {file: file.stat().st_mtime_ns for file in out.glob("runs/*/model.json")}
     assert start(jobs).wait(120) == 0, (tmp_path / "stderr").read_text()
     same(sweep.table(uninterrupted.plan, out), uninterrupted.table)
@@ -316,6 +312,7 @@ def test_a_run_is_locked_while_it_trains(plan, tmp_path, monkeypatch):
     FileLock(locked[0] / sweep.LOCK).acquire(timeout=0)  # and only so long
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(uninterrupted, start, tmp_path):
     out = tmp_path / "out"
     process = start(2)
@@ -330,6 +327,7 @@ def test_ctrl_c_says_how_to_go_on(uninterrupted, start, tmp_path):
     same(sweep.run(uninterrupted.plan, out), uninterrupted.table)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_said_and_loses_nothing(uninterrupted, start, tmp_path):
     out = tmp_path / "out"
     process = start(2)

@@ -18,6 +18,7 @@ def blocks(page: str) -> list[str]:
     return BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_readme_trains_a_network():
     program, _ = blocks("README.md")
     program += "\nassert model.error(digits.x_val) < 0.025"
@@ -42,6 +43,7 @@ def test_readme_sends_a_sweep_to_a_cluster(tmp_path, cluster):
     assert table["seed"].tolist() == [0, 1] and table["error"].isna().all()
 
 
+@pytest.mark.slow
 def test_readme_trains_evaluates_and_sweeps_from_the_command_line(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\.venv/bin/python (-m ksae_lab .*)$", readme, re.M)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.evaluation.metrics import active_units
@@ -42,7 +41,7 @@ def test_gradients_agree_with_central_differences(tied, by, activation, seed):
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_all_terms_together_agree_with_tensorflow(tied):
+def test_all_terms_together_agree_with_tensorflow(tied, tf):
     """TensorFlow differentiates the published formulas, stop_gradient and all, by itself."""
     model, x = autoencoder(4, tied=tied)
     dead, k_aux = np.array([1, 4, 6, 8]), 2
