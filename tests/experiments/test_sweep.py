@@ -119,7 +119,10 @@ def test_every_sweep_of_the_repository_is_valid_and_says_how_it_is_run(path):
 
 def test_a_row_has_everything_that_is_needed_to_know_what_it_is(plan, tmp_path):
     runs = plan("{recipe: {plain: null, noisy: {training: {noise: 0.1}}}, model.k: [2, 4]}")
+    started = time.process_time()
     table = sweep.run(runs, tmp_path / "out")
+    assert (table["seconds"] > 0).all()
+    assert table["seconds"].sum() < time.process_time() - started
     assert table["recipe"].tolist() == ["plain", "plain", "noisy", "noisy"]
     assert table["model.k"].tolist() == [2, 4, 2, 4]
     last = runs[-1].experiment
@@ -136,7 +139,7 @@ def test_a_row_has_everything_that_is_needed_to_know_what_it_is(plan, tmp_path):
     assert settings == {}, "settings have dotted names"
     assert (row["training.noise"], row["seed"], row["data"]) == (0.1, 0, last.data)
     assert row["version.numpy"] == np.__version__
-    assert 0 < row["seconds"] < 60 and row["memory"] > 0
+    assert row["memory"] > 0
     assert pd.isna(row["error"])
     read = pd.read_csv(tmp_path / "out" / "table.csv")
     assert read.pop("error").isna().all()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -268,17 +269,17 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
 
 
 def test_the_cost_of_all_sittings_is_told(settings, interrupted, tmp_path):
-    wanted = settings(**EVERYTHING)
+    wanted, started = settings(**EVERYTHING), time.process_time()
     interrupted(wanted, tmp_path, 4)
     path = tmp_path / "checkpoint.json"
     arrays, card = archive.read(path)
-    assert 0 < card["seconds"] < 60
+    assert 0 < card["seconds"] < time.process_time() - started
     own = ("format", "version", "libraries", "weights", "checksum")
     card = {key: value for key, value in card.items() if key not in own}
     archive.write(path, arrays, card | {"seconds": 1000.0})
     train.train(wanted, tmp_path, resume=True)
     cost = json.loads((tmp_path / "cost.json").read_text())
-    assert 1000 < cost["seconds"] < 1060
+    assert 0 < cost["seconds"] - 1000 < time.process_time() - started
     n, d, batch = 30, 784, 10
     assert 4 * n * d < cost["memory"] < 4 * (20 * n * d + 20 * batch * d)
 
