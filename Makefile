@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SITE := _build/html
 
-.PHONY: help book test execute table lab serve lock clean
+.PHONY: help book check test execute table lab serve lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -27,9 +27,14 @@ book: .venv/.ready ## build the website and say where it is
 	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
 	@echo "The book is built. Open $(CURDIR)/$(SITE)/index.html"
 
+check: .venv/.ready ## run what is quick, in less than a minute: package and lints
+	$(BIN)/pytest -q -n auto -m "not slow" tests
+
 # One process more than cores: kernels, browsers and killed sweeps make their tests wait.
+# A notebook needs one kernel, so files stay whole; conftest.py puts the long ones first.
 test: book ## run all tests: package, notebooks, lints, website
-	$(BIN)/pytest -n $$(( $$($(BIN)/python -c 'import os; print(os.cpu_count())') + 1 )) --dist loadfile
+	$(BIN)/pytest -n $$(( $$($(BIN)/python -c 'import os; print(os.cpu_count())') + 1 )) \
+	  --dist loadfile --no-loadscope-reorder
 
 execute: .venv/.ready ## run the notebooks again and store their outputs (ONLY=book/topk.ipynb for one)
 	$(BIN)/python tools/execute.py $(ONLY)

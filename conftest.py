@@ -1,6 +1,11 @@
-"""What all tests share; at the root, because the notebooks to test are in several folders."""
+"""What all tests share; at the root, because the notebooks to test are in several folders.
+
+There are two tiers. What is marked `slow` is for `make test` alone, the rest is `make check`.
+"""
 
 import os
+from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import pytest
@@ -16,6 +21,49 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 pytest_plugins = ["tests.notebooks.strict"]
+
+ROOT = Path(__file__).parent
+TESTS = ROOT / "tests"
+# Slow as they stand: these train, or start TensorFlow, kernels or a browser.
+SLOW_FOLDERS = [ROOT / "book", ROOT / "notebooks"]
+SLOW_FOLDERS += [TESTS / room for room in ("keras", "labs", "notebooks", "site")]
+# And a test that uses one of these: TensorFlow is imported, or processes are started.
+SLOW_FIXTURES = {"tf", "keras", "cluster"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import from a slow folder where no test of it is wanted."""
+    unwanted = config.option.markexpr == "not slow" and collection_path in SLOW_FOLDERS
+    return True if unwanted else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put it first: a long file that came last would be waited for."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", [])  # a notebook's cell has none
+        if not SLOW_FIXTURES.isdisjoint(fixtures) or any(
+            folder in item.path.parents for folder in SLOW_FOLDERS
+        ):
+            item.add_marker(pytest.mark.slow)
+    # Workers take whole files, in this order. Notebooks have the longest ones.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.suffix != ".ipynb", item.path not in slow))
+
+
+@pytest.fixture(scope="session")
+def tf() -> ModuleType:
+    """TensorFlow, which judges our gradients; it takes five seconds to import."""
+    import tensorflow
+
+    return tensorflow
+
+
+@pytest.fixture(scope="session")
+def keras() -> ModuleType:
+    """Keras, and with it TensorFlow."""
+    from ksae_lab._keras_import import import_keras
+
+    return import_keras()
 
 
 @pytest.fixture

@@ -74,7 +74,8 @@ def _idx_labels_beside(path: Path) -> np.ndarray | None:
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    with _whole(path), np.load(path, allow_pickle=False) as archive:
+    # Opened here: where np.load fails, it leaves open what it opened.
+    with _whole(path), open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         result = archive.files
         arrays = {key: archive[key] for key in ("x", "y") if key in result}
     if "x" not in arrays:

@@ -1,5 +1,7 @@
 """Losses and metrics against closed forms."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from ksae_lab.evaluation.metrics import (
     dead_units,
     feature_density,
     fvu,
+    peak_memory,
     psnr,
     selection_counts,
     selection_entropy,
@@ -170,3 +173,31 @@ def test_selection_entropy_is_scipys_and_knows_no_names(seed, k, n):
     assert 0 <= found <= np.log2(n) + 1e-12
     assert selection_entropy(z[:, rng.permutation(n)]) == pytest.approx(found, abs=1e-12)
     assert selection_entropy(3 * z[rng.permutation(7)]) == pytest.approx(found, abs=1e-12)
+
+
+def test_peak_memory_is_what_a_call_holds_at_its_highest():
+    def two_after_another():
+        np.ones(1_000_000, np.uint8)
+        np.ones(3_000_000, np.uint8)
+
+    assert peak_memory(two_after_another) == pytest.approx(3e6, rel=0.01)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_peak_memory_leaves_out_what_was_before_and_the_watch_as_it_was(watched):
+    if watched:
+        tracemalloc.start()
+    try:
+        np.ones(9_000_000, np.uint8)  # an earlier peak
+        kept = np.ones(5_000_000, np.uint8)  # and what stays
+        assert peak_memory(lambda: np.ones(1_000_000, np.uint8)) == pytest.approx(1e6, rel=0.01)
+        assert tracemalloc.is_tracing() == watched
+        assert kept.all()
+    finally:
+        tracemalloc.stop()
+
+
+def test_peak_memory_stops_watching_when_a_call_fails():
+    with pytest.raises(ZeroDivisionError):
+        peak_memory(lambda: 1 / 0)
+    assert not tracemalloc.is_tracing()

@@ -79,7 +79,11 @@ def path(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "phi", "dtype"),
-    [*product(BUILDERS, ACTIVATIONS, [np.float32, np.float64]), ("dense", "tanh", np.float16)],
+    [
+        *product(BUILDERS, ["relu"], [np.float32, np.float64]),
+        *product(["autoencoder"], ACTIVATIONS, [np.float32]),
+        ("dense", "tanh", np.float16),
+    ],
 )
 def test_a_model_comes_back_bit_for_bit(path, kind, phi, dtype):
     model = build(kind, phi, dtype)
@@ -499,12 +503,12 @@ while True:
 """
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_killed_process_leaves_one_complete_pair(path, seed):
+@pytest.mark.slow
+def test_a_killed_process_leaves_one_complete_pair(path):
     command = [sys.executable, "-c", ALTERNATE, path]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"ready\n"
-        time.sleep(np.random.default_rng(seed).uniform(0, 0.1))
+        time.sleep(0.05)  # any moment: those in between are tried above, one by one
         process.send_signal(signal.SIGKILL)
     found, card = archive.read(path)
     np.testing.assert_array_equal(found["w"], np.full(300_000, card["is"]))

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from distributed import Client
 from filelock import FileLock, Timeout
+from pyarrow import parquet
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.evaluation.report import evaluate
@@ -118,7 +119,10 @@ def test_every_sweep_of_the_repository_is_valid_and_says_how_it_is_run(path):
 
 def test_a_row_has_everything_that_is_needed_to_know_what_it_is(plan, tmp_path):
     runs = plan("{recipe: {plain: null, noisy: {training: {noise: 0.1}}}, model.k: [2, 4]}")
+    started = time.process_time()
     table = sweep.run(runs, tmp_path / "out")
+    assert (table["seconds"] > 0).all()
+    assert table["seconds"].sum() < time.process_time() - started
     assert table["recipe"].tolist() == ["plain", "plain", "noisy", "noisy"]
     assert table["model.k"].tolist() == [2, 4, 2, 4]
     last = runs[-1].experiment
@@ -135,7 +139,7 @@ def test_a_row_has_everything_that_is_needed_to_know_what_it_is(plan, tmp_path):
     assert settings == {}, "settings have dotted names"
     assert (row["training.noise"], row["seed"], row["data"]) == (0.1, 0, last.data)
     assert row["version.numpy"] == np.__version__
-    assert 0 < row["seconds"] < 60 and row["memory"] > 0
+    assert row["memory"] > 0
     assert pd.isna(row["error"])
     read = pd.read_csv(tmp_path / "out" / "table.csv")
     assert read.pop("error").isna().all()
@@ -146,6 +150,8 @@ def test_both_kinds_of_table_hold_the_same(plan, tmp_path):
     table = sweep.run(plan("{seed: [0, 1]}"), tmp_path / "out")
     sweep.write(table, tmp_path / "table.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
+    columns = parquet.read_schema(tmp_path / "table.parquet").names
+    assert columns == table.columns.tolist(), "no row numbers, as in the .csv"
     with pytest.raises(ValueError, match=r"neither in .csv nor in .parquet; choose one"):
         sweep.write(table, tmp_path / "table.xls")
 
@@ -215,7 +221,7 @@ def test_one_bar_counts_runs(plan, tmp_path, monkeypatch):
 
 # Whatever is killed
 
-AXES = "{model.k: [2, 4], seed: [0, 1, 2]}"
+AXES = "{model.k: [2, 4], seed: [0, 1]}"
 EPOCHS = 150  # half a second for each run
 
 
@@ -275,21 +281,17 @@ def wait_for(pattern, process, out):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("jobs", "whole_group"), [(1, True), (2, True), (2, False)])
-def test_killed_at_random_points_it_arrives_at_the_same_table(
-    uninterrupted, start, tmp_path, jobs, whole_group
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_at_a_random_point_it_arrives_at_the_same_table(
+    uninterrupted, start, tmp_path, jobs
 ):
-    out, chance = tmp_path / "out", random.Random(jobs + whole_group)
-    for _ in range(2):
-        process = start(jobs)
-        wait_for("runs/*/experiment.yaml", process, out)
-        time.sleep(chance.uniform(0, uninterrupted.seconds / 2))
-        # Without the group, its workers are orphans, and go on for a while beside the next call.
-        if whole_group:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-        process.wait()
+    out = tmp_path / "out"
+    process = start(jobs)
+    wait_for("runs/*/experiment.yaml", process, out)
+    time.sleep(random.Random(jobs).uniform(0, uninterrupted.seconds / 2))
+    process.kill()  # and not its workers: these are orphans, and go on beside the next call
+    process.wait()
     before = {file: file.stat().st_mtime_ns for file in out.glob("runs/*/model.json")}
     assert start(jobs).wait(120) == 0, (tmp_path / "stderr").read_text()
     same(sweep.table(uninterrupted.plan, out), uninterrupted.table)
@@ -313,6 +315,7 @@ def test_a_run_is_locked_while_it_trains(plan, tmp_path, monkeypatch):
     FileLock(locked[0] / sweep.LOCK).acquire(timeout=0)  # and only so long
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(uninterrupted, start, tmp_path):
     out = tmp_path / "out"
     process = start(2)
@@ -327,6 +330,7 @@ def test_ctrl_c_says_how_to_go_on(uninterrupted, start, tmp_path):
     same(sweep.run(uninterrupted.plan, out), uninterrupted.table)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_said_and_loses_nothing(uninterrupted, start, tmp_path):
     out = tmp_path / "out"
     process = start(2)

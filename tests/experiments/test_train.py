@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -268,17 +269,17 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
 
 
 def test_the_cost_of_all_sittings_is_told(settings, interrupted, tmp_path):
-    wanted = settings(**EVERYTHING)
+    wanted, started = settings(**EVERYTHING), time.process_time()
     interrupted(wanted, tmp_path, 4)
     path = tmp_path / "checkpoint.json"
     arrays, card = archive.read(path)
-    assert 0 < card["seconds"] < 60
+    assert 0 < card["seconds"] < time.process_time() - started
     own = ("format", "version", "libraries", "weights", "checksum")
     card = {key: value for key, value in card.items() if key not in own}
     archive.write(path, arrays, card | {"seconds": 1000.0})
     train.train(wanted, tmp_path, resume=True)
     cost = json.loads((tmp_path / "cost.json").read_text())
-    assert 1000 < cost["seconds"] < 1060
+    assert 0 < cost["seconds"] - 1000 < time.process_time() - started
     n, d, batch = 30, 784, 10
     assert 4 * n * d < cost["memory"] < 4 * (20 * n * d + 20 * batch * d)
 
@@ -340,6 +341,21 @@ def test_a_model_from_elsewhere_needs_data(images, tmp_path):
     assert train.evaluate_saved(path, str(images))["images"] == N_IMAGES
 
 
+def test_a_model_that_says_just_what_it_was_trained_on_needs_none(settings, dataset, tmp_path):
+    out, wanted = tmp_path / "out", settings()
+    found = train.train(wanted, out)
+    facts = archive.read(out / "model.json")[1]["facts"]
+    path = tmp_path / "own.json"
+    needed = {name: facts[name] for name in ("config", "data", "experiment")}
+    saved_models.save_model(saved_models.load_model(out / "model.json"), path, **needed)
+    assert train.evaluate_saved(path) == found
+    for name in needed:
+        some = {key: value for key, value in needed.items() if key != name}
+        saved_models.save_model(saved_models.load_model(out / "model.json"), path, **some)
+        with pytest.raises(ValueError, match="does not say what it was trained on; name data"):
+            train.evaluate_saved(path)
+
+
 # Stop and go on
 
 
@@ -384,9 +400,10 @@ OPTIMIZERS = [
 
 
 @pytest.mark.parametrize(
-    "optimizer", OPTIMIZERS, ids=lambda optimizer: "-".join(map(str, optimizer.values()))
+    ("optimizer", "tied"),
+    [*((optimizer, False) for optimizer in OPTIMIZERS), (OPTIMIZERS[0], True)],
+    ids=str,
 )
-@pytest.mark.parametrize("tied", [False, True])
 def test_resumed_is_uninterrupted_to_the_last_byte(
     settings, interrupted, tmp_path, optimizer, tied
 ):
@@ -429,8 +446,10 @@ def test_the_upkeep_had_something_to_do(settings, dataset):
     assert history.logs["k"][0] > history.logs["k"][-1]
 
 
-@pytest.mark.parametrize("epoch", range(6))
-def test_it_may_be_stopped_in_any_epoch(settings, interrupted, tmp_path, epoch):
+@pytest.mark.parametrize("epoch", [0, 5])  # the test above stops in the fourth and the fifth
+def test_it_may_be_stopped_in_the_first_epoch_and_in_the_last(
+    settings, interrupted, tmp_path, epoch
+):
     wanted = settings(**EVERYTHING)
     train.train(wanted, tmp_path / "whole")
     interrupted(wanted, tmp_path / "pieces", epoch)
@@ -494,7 +513,8 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_was_killed_is_resumed(settings, tmp_path, blow):
     wanted = settings(**EVERYTHING)
     file, out = tmp_path / "own.yaml", tmp_path / "pieces"

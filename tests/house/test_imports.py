@@ -10,14 +10,12 @@ import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 from tests.repo import ROOT
 
 PACKAGE = ROOT / "ksae_lab"
 OUTSIDE = {"book", "notebooks", "tests", "tools"}
 LOUD = {"book", "keras"}  # the rooms that draw, and that start TensorFlow
-HEAVY = {"tensorflow", "keras", "matplotlib", "sklearn", "scipy", "pandas"}
+HEAVY = {"tensorflow", "keras", "matplotlib", "mlxtend", "sklearn", "scipy", "pandas"}
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
@@ -121,7 +119,7 @@ def test_the_package_itself_loads_no_numpy():
 def test_every_name_on_the_face_is_there_and_is_what_its_module_calls_so():
     done = run(
         "import ksae_lab\n"
-        "for name in ksae_lab.__all__:\n"
+        "for name in set(ksae_lab.__all__) - {'keras'}:\n"  # slow, and in tests/keras
         "    thing = getattr(ksae_lab, name)\n"
         "    assert thing.__name__.rpartition('.')[2] == name, name\n"
         "print(len(ksae_lab.__all__))"
@@ -151,10 +149,3 @@ assert not heavy, f"an import loaded {{heavy}}"
 def test_quiet_rooms_load_nothing_heavy_and_leave_no_trace():
     done = run(QUIET_IMPORT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-@pytest.mark.parametrize("name", ["KSparseAutoencoder", "SparseDream", "KSparse"])
-def test_keras_twins_are_on_the_face_of_their_room(name):
-    done = run(f"from ksae_lab.keras import {name}; print({name}.__module__)")
-    assert done.returncode == 0 and done.stdout.startswith("ksae_lab.keras."), done.stderr
-    assert done.stderr == ""

@@ -30,7 +30,22 @@ def test_refit_is_least_squares_image_by_image(seed):
     for image, mask, code in zip(x, chosen, a, strict=True):
         expected = np.zeros(9)
         expected[mask] = np.linalg.lstsq(W[mask].T, image, rcond=None)[0]
-        np.testing.assert_allclose(code, expected, rtol=1e-5, atol=1e-6)
+        assert not code[~mask].any()
+        # A ridge of 1e-10 moves a solution by at most its share of the smallest eigenvalue.
+        smallest = np.linalg.eigvalsh(W[mask] @ W[mask].T).min(initial=1)
+        allowed = 2e-10 / smallest * np.linalg.norm(expected) + 1e-12
+        assert np.linalg.norm(code - expected) < allowed
+
+
+def test_single_precision_atoms_lose_nothing_on_the_way():
+    x, W, _ = problem(0)
+    W[1] = W[0] + 1e-3 * W[1]  # so alike that the normal equations need all of float64
+    x, W = x.astype(np.float32), W.astype(np.float32)
+    chosen = np.ones((5, 1), bool) & (np.arange(9) < 3)
+    exact = refit(x.astype(np.float64), W.astype(np.float64), chosen)
+    found = refit(x, W, chosen)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, exact, rtol=1e-7)
 
 
 def test_equal_atoms_share():
@@ -75,6 +90,14 @@ def test_never_worse_never_more_than_k_and_never_below_the_best(seed, k):
         assert (now <= before + 1e-9).all()
         assert (now >= best - 1e-8).all()
         before = now
+
+
+def test_a_start_that_is_far_too_large_is_left_at_the_first_step():
+    x, W, _ = problem(0)
+    start = 100 * np.where(top_k_mask(x @ W.T, 3), x @ W.T, 0)
+    first = next(pursuit(x, W, 3, start))
+    assert (errors(x, first, W) < errors(x, 0 * start, W)).all()
+    assert (errors(x, 0 * start, W) < errors(x, start, W)).all()
 
 
 def test_it_finds_what_was_put_in():

@@ -1,5 +1,6 @@
 """The Keras package in other processes: saved and loaded, on JAX, on two devices, and quiet."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -175,3 +176,10 @@ for strategy in (
 def test_the_names_in_a_file_are_those_of_the_package(saved):
     assert keras.saving.get_registered_name(KSparse) == "ksae_lab>KSparse"
     assert keras.saving.get_registered_name(KSparseAutoencoder) == "ksae_lab>KSparseAutoencoder"
+
+
+def test_the_twins_are_on_the_face_of_their_room():
+    room = importlib.import_module("ksae_lab.keras")
+    assert {"KSparse", "KSparseAutoencoder", "SparseDream"} < set(room.__all__)
+    for name in room.__all__:
+        assert getattr(room, name).__module__.startswith("ksae_lab.keras."), name

@@ -307,7 +307,8 @@ def test_fit_trains_with_what_keras_has():
     model.compile(keras.optimizers.Nadam(schedule), loss="mse", metrics=["mae"])
     stop = keras.callbacks.EarlyStopping("val_loss", patience=5)
     data = tf.data.Dataset.from_tensor_slices((x, x)).batch(20)
-    history = model.fit(data, validation_data=data, epochs=8, verbose=0, callbacks=[stop])
+    how = {"shuffle": False, "epochs": 8, "verbose": 0, "callbacks": [stop]}
+    history = model.fit(data, validation_data=data, **how)
     assert history.history["val_loss"][-1] < 0.8 * history.history["val_loss"][0]
     np.testing.assert_allclose(np.linalg.norm(model.W_dec, axis=1), 1, atol=1e-6)
     assert (np.count_nonzero(model.encode(x), axis=1) <= 2).all()

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.evaluation.metrics import active_units
@@ -42,7 +41,7 @@ def test_gradients_agree_with_central_differences(tied, by, activation, seed):
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_all_terms_together_agree_with_tensorflow(tied):
+def test_all_terms_together_agree_with_tensorflow(tied, tf):
     """TensorFlow differentiates the published formulas, stop_gradient and all, by itself."""
     model, x = autoencoder(4, tied=tied)
     dead, k_aux = np.array([1, 4, 6, 8]), 2
@@ -143,7 +142,22 @@ def test_starts_from_the_data():
     np.testing.assert_allclose(model.W_dec, directions[nearest])
     assert len(set(nearest)) == N, "no image twice while there are enough"
     np.testing.assert_array_equal(model.W_enc, model.W_dec.T)
-    model.init_from_data(x[:2], np.random.default_rng(0))  # fewer images than units
+
+
+def test_as_many_images_as_units_are_taken_once_each():
+    model, _ = autoencoder()
+    x = np.random.default_rng(2).normal(size=(N, D))
+    model.init_from_data(x, np.random.default_rng(0), noise=0)
+    assert sorted((model.W_dec @ (x - x.mean(axis=0)).T).argmax(axis=1)) == list(range(N))
+
+
+def test_units_that_start_at_the_same_image_are_no_duplicates():
+    model, _ = autoencoder()
+    x = np.random.default_rng(2).normal(size=(2, D))  # two images for nine units
+    model.init_from_data(x, np.random.default_rng(0), noise=0.05)
+    cosines = model.W_dec @ model.W_dec.T - np.eye(N)
+    assert np.abs(cosines[np.triu_indices(N, 1)]).min() > 0.9
+    assert cosines.max() < 1 - 1e-6
 
 
 def test_rows_keep_length_one_in_training_if_they_are_to():

@@ -4,7 +4,6 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from ksae_lab.models.network import Network
 from ksae_lab.nn.activations import ACTIVATIONS
@@ -85,7 +84,7 @@ def test_choices_are_those_of_the_output_biases_and_all():
 
 
 @pytest.mark.parametrize("pair", [("relu", "sigmoid"), ("swish", "linear"), ("gelu", "elu")])
-def test_gradients_agree_with_tensorflow(pair):
+def test_gradients_agree_with_tensorflow(pair, tf):
     network = small_network([*pair, "linear"], 0)
     x, target = batch()
     loss, gradients = network.loss_and_gradients(x, target)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +32,7 @@ def dream(seed=0, batch=4, inactive="none", **options):
     return model, x
 
 
-def tensorflow_loss(v, x, penalty, sparsity, norm_weight):
+def tensorflow_loss(tf, v, x, penalty, sparsity, norm_weight):
     price = {"tanh": tf.tanh, "l1": tf.abs, "log": lambda a: tf.math.log(1 + a**2)}[penalty]
     h = tf.nn.relu(tf.linalg.matvec(v["W"], x))
     a = tf.nn.relu(tf.linalg.matvec(v["S"], h) + v["b"])
@@ -46,7 +45,7 @@ def tensorflow_loss(v, x, penalty, sparsity, norm_weight):
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("batch", [1, 2, 7])
 @pytest.mark.parametrize("inactive", INACTIVE)
-def test_gradients_agree_with_differences_and_tensorflow(penalty, batch, inactive):
+def test_gradients_agree_with_central_differences(penalty, batch, inactive):
     model, x = dream(3, batch, inactive, penalty=penalty, sparsity=0.7, norm_weight=1.3)
     h, _, a = model.activities(x)
     silent, deaf = {"none": (0, 0), "some": (3, 3), "all": (N, N)}[inactive.split()[0]]
@@ -60,13 +59,27 @@ def test_gradients_agree_with_differences_and_tensorflow(penalty, batch, inactiv
     assert found.checked == D * N + N * N + N
     assert found.relative_error < 1e-6
 
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize("inactive", INACTIVE)
+def test_gradients_agree_with_tensorflow(penalty, batch, inactive, tf):
+    model, x = dream(3, batch, inactive, penalty=penalty, sparsity=0.7, norm_weight=1.3)
     loss, gradients = model.loss_and_gradients(x)
     v = {name: tf.Variable(w) for name, w in model.parameters.items()}
     with tf.GradientTape() as tape:
-        expected = tensorflow_loss(v, x, penalty, 0.7, 1.3)
+        expected = tensorflow_loss(tf, v, x, penalty, 0.7, 1.3)
     assert loss == pytest.approx(float(expected), rel=1e-12)
     for name, gradient in tape.gradient(expected, v).items():
         np.testing.assert_allclose(gradients[name], gradient, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("inactive", INACTIVE)
+def test_masks_are_where_numbers_above_zero_pass(inactive):
+    model, x = dream(3, 5, inactive)
+    h, _, a = model.activities(x)
+    for mask, passed in zip(model.masks(x), (h, a), strict=True):
+        np.testing.assert_array_equal(mask, passed != 0)  # relu gives nothing below zero
 
 
 def test_a_spoilt_image_is_read_and_the_clean_one_asked_for():

@@ -43,6 +43,14 @@ def test_the_second_step_starts_as_a_step_of_descent():
     assert agree.any(), "but where the earlier code was better, pursuit keeps it"
 
 
+def test_masks_are_those_of_both_steps_with_a_mean_image_taken_away():
+    two, model, x = encoder("linear")
+    assert model.b_dec.any()
+    first, second = two.masks(x)
+    np.testing.assert_array_equal(first, model.encode(x) != 0)
+    np.testing.assert_array_equal(second, two.encode(x) != 0)
+
+
 def test_it_draws_with_the_models_dictionary_and_mean_image():
     two, model, x = encoder()
     expected = two.encode(x) @ model.W_dec + model.b_dec

@@ -1,6 +1,5 @@
 """Activations against Keras, their derivatives against central differences."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -18,7 +17,7 @@ def test_derivative_is_the_slope_at_the_pre_activation(phi):
 
 
 @each
-def test_function_is_the_one_keras_calls_by_that_name(phi):
+def test_function_is_the_one_keras_calls_by_that_name(phi, keras):
     reference = {
         # The exact normal distribution, not its tanh approximation.
         "gelu": lambda h: keras.activations.gelu(h, approximate=False),

@@ -80,6 +80,13 @@ def test_aux_k_uses_the_k_aux_largest_of_the_dead_only():
     assert np.flatnonzero(gradients["W_dec"].any(axis=1)).tolist() == [2, 5]
 
 
+def test_a_dead_unit_at_exactly_zero_is_not_active():
+    batch = seen(h=np.zeros((B, N)))
+    value, gradients = AuxK(Monitor(2), k_aux=1)(batch)
+    assert value > 0
+    assert not gradients["h"].any() and not gradients["W_dec"].any()
+
+
 def test_aux_k_has_the_published_weight():
     batch = seen()
     monitor = Monitor(1, 2)

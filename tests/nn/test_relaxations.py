@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -419,7 +418,7 @@ def test_noise_is_drawn_from_the_generator():
 
 
 @pytest.mark.parametrize(("rows", "n", "k"), [(3, 8, 5), (64, 100, 50)])
-def test_gumbel_subset_agrees_with_tensorflow(rows, n, k):
+def test_gumbel_subset_agrees_with_tensorflow(rows, n, k, tf):
     h, dp, _ = example(rows, n)
     p, backward = relaxations.gumbel_subset(h, k, temperature=0.5, rng=np.random.default_rng(3))
 
@@ -437,6 +436,7 @@ def test_gumbel_subset_agrees_with_tensorflow(rows, n, k):
     np.testing.assert_allclose(backward(dp), gradient, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_sparsemax_agrees_with_optax():
     optax = pytest.importorskip("optax")
     import jax
@@ -452,6 +452,7 @@ def test_sparsemax_agrees_with_optax():
     np.testing.assert_allclose(backward(dp), gradient, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_perturbed_agrees_with_optax_on_the_same_noise():
     optax = pytest.importorskip("optax")
     import jax

@@ -25,7 +25,7 @@ few_values = st.sampled_from([-np.inf, -2.0, -1.0, -0.0, 0.0, 1.0, 2.0, np.inf])
 any_float = st.floats(allow_nan=False, width=32)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(data=st.data(), by=st.sampled_from(["value", "magnitude"]), values=st.integers(0, 1))
 def test_agrees_with_a_full_sort(data, by, values):
     h = data.draw(arrays(np.float64, shapes, elements=[few_values, any_float][values]))

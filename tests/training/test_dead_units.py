@@ -5,7 +5,13 @@ import pytest
 
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
-from ksae_lab.training.dead_units import DeadUnitMonitor, ResetDeadUnits, ReviveDead
+from ksae_lab.training.dead_units import (
+    DeadUnitMonitor,
+    ResetDeadUnits,
+    ResetPlan,
+    ReviveDead,
+    restart_dead,
+)
 from ksae_lab.training.loop import Callback, Trainer
 from ksae_lab.training.optimizers import SGD, Adam
 
@@ -152,6 +158,24 @@ def test_where_nothing_is_left_over_nobody_is_reset():
     training.epoch = 1
     ResetDeadUnits(monitor, every=1).after_epoch(training)
     np.testing.assert_array_equal(model.W_dec, before)
+
+
+def test_an_image_that_is_reconstructed_perfectly_is_no_start_and_no_hindrance():
+    rng = np.random.default_rng(0)
+    residual = rng.normal(size=(3, D))
+    residual[1] = 0
+    W_dec, b_enc = rng.normal(size=(N, D)), np.full(N, -100.0)
+    units = restart_dead(np.arange(N) < 2, residual, W_dec.T, W_dec, b_enc, rng)
+    assert units.tolist() == [0, 1]
+    directions = residual[[0, 2]] / np.linalg.norm(residual[[0, 2]], axis=1, keepdims=True)
+    overlap = W_dec[:2] @ directions.T
+    np.testing.assert_allclose(np.sort(overlap.max(axis=1)), 1)
+    assert (b_enc[:2] == 0).all() and (b_enc[2:] == -100).all()
+
+
+def test_a_plan_until_the_very_start_never_resets():
+    plan = ResetPlan(every=1, until=0)
+    assert not any(plan.is_due(epoch, 4) for epoch in range(1, 5))
 
 
 def test_bad_plans_are_refused():

@@ -59,6 +59,12 @@ def test_each_epoch_visits_every_sample_once_in_a_new_order():
     assert history.training == pytest.approx([4.5, 4.5])
 
 
+def test_a_batch_may_be_one_sample():
+    model, x = Recorder(), np.arange(4.0)[:, None]
+    fit(model, (x,), optimizer=SGD(0.1), epochs=1, batch_size=1, rng=rng())
+    assert sorted(model.seen) == [[0], [1], [2], [3]]
+
+
 def test_learns_and_validates():
     network, x, x_val = autoencoder(), data(), data(seed=2)
     before = network.loss(x_val, x_val)
