@@ -31,7 +31,7 @@ def test_a_number_is_what_was_glued(notebook):
 
 
 def test_what_is_no_number_or_not_there_is_an_error(notebook):
-    with pytest.raises(ValueError, match="has glued no number 'fewer'; run it, or mend"):
+    with pytest.raises(ValueError, match="has glued no number 'fewer'; run it, or fix"):
         glued(notebook, "fewer")
     with pytest.raises(ValueError, match="could not convert"):
         glued(notebook, "word")
