@@ -57,6 +57,11 @@ def train(
     if result[MODEL]:
         archive.remove(out / CHECKPOINT)  # if the end came just before
         return card["facts"]["metrics"]
+    if result[CHECKPOINT] and card["version"] != archive.VERSION:
+        raise ValueError(
+            f"The checkpoint in {out} is of an older version of ksae_lab, which named its parts "
+            "otherwise; go on with that version, or start again in another folder."
+        )
 
     dataset = load_dataset(experiment.data)
     facts = {

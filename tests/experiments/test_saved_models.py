@@ -110,6 +110,56 @@ def test_a_loaded_model_can_be_trained_and_tied_stays_tied(path):
     np.testing.assert_array_equal(loaded.W_enc, np.ones((D, N)))
 
 
+VERSION_1 = {
+    "autoencoder": {
+        "class": "KSparseAutoencoder",
+        "n_pixels": D,
+        "n_units": N,
+        "activation": "relu",
+        "tied": False,
+        "unit_norm": True,
+        "dtype": "float32",
+        "k": K,
+        "by": "value",
+    },
+    "k-sparse": {
+        "class": "Network",
+        "layers": [
+            {
+                "class": "KSparse",
+                "n_in": D,
+                "n_out": N,
+                "activation": "relu",
+                "dtype": "float32",
+                "k": K,
+                "by": "value",
+            },
+            {"class": "Dense", "n_in": N, "n_out": D, "activation": "relu", "dtype": "float32"},
+        ],
+    },
+    "dream": {
+        "class": "SparseDream",
+        "n_pixels": D,
+        "n_units": N,
+        "penalty": "log",
+        "sparsity": 0.3,
+        "norm_weight": 2.0,
+        "init": "as_found",
+        "dtype": "float32",
+    },
+}
+
+
+@pytest.mark.parametrize("kind", VERSION_1)
+def test_a_card_of_version_1_is_read(path, kind, monkeypatch):
+    model = build(kind)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(archive, "VERSION", 1)
+        archive.write(path, model.parameters, {"model": VERSION_1[kind], "facts": {}})
+    loaded = saved_models.load_model(path)
+    assert repr(loaded) == repr(model) and bits(loaded) == bits(model)
+
+
 def test_k_is_saved_as_it_is_now_and_terms_are_not(path):
     model = build()
     model.k = np.int64(4)

@@ -621,6 +621,14 @@ def test_a_damaged_checkpoint_is_refused(settings, interrupted, tmp_path):
         train.train(settings(), tmp_path, resume=True)
 
 
+def test_a_checkpoint_of_an_older_version_is_refused(settings, interrupted, tmp_path, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(archive, "VERSION", 1)
+        interrupted(settings(), tmp_path, 1)
+    with pytest.raises(ValueError, match="of an older version of ksae_lab"):
+        train.train(settings(), tmp_path, resume=True)
+
+
 def test_an_unfinished_training_is_not_evaluated(settings, interrupted, tmp_path):
     interrupted(settings(), tmp_path / "begun", 1)
     with pytest.raises(ValueError, match="is not finished; resume it first"):
