@@ -22,7 +22,7 @@ def public(node: ast.Module | ast.ClassDef) -> Iterator[Definition]:
     for child in node.body:
         if isinstance(child, Definition) and not child.name.startswith("_"):
             decorators = [ast.unparse(each) for each in child.decorator_list]
-            if f"{child.name}.setter" not in decorators:
+            if not {f"{child.name}.setter", "overload"} & set(decorators):
                 yield child
 
 
