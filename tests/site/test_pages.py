@@ -62,6 +62,12 @@ def public_names() -> list[str]:
     ]
 
 
+def test_docstrings_reach_the_page_as_they_stand(soups):
+    """A first sentence with a colon was once taken apart into a type and a description."""
+    text = " ".join(soups[SITE / "book" / "api" / "nn.html"].select_one("article").text.split())
+    assert "All arrays, parameters and buffers: what must be kept beside the settings." in text
+
+
 @pytest.mark.parametrize("name", public_names())
 def test_the_page_of_its_room_links_each_function_to_its_chapter(name, soups):
     room = name.split(".")[1]
