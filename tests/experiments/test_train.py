@@ -17,7 +17,7 @@ from ksae_lab.experiments.settings import Experiment
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
 from ksae_lab.nn.losses import AuxK, DeCov, mse
-from ksae_lab.nn.selectors import TopK
+from ksae_lab.nn.selectors import BatchTopK, TopK
 from ksae_lab.training import loop
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
 from ksae_lab.training.dead_units import DeadUnitMonitor, ResetDeadUnits, ReviveDead
@@ -619,6 +619,21 @@ def test_a_damaged_checkpoint_is_refused(settings, interrupted, tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match="damaged"):
         train.train(settings(), tmp_path, resume=True)
+
+
+def test_a_checkpoint_keeps_what_is_not_learned_by_gradients(tmp_path):
+    def trainer(seed):
+        model = KSparseAutoencoder(9, 8, BatchTopK(3), rng=np.random.default_rng(seed))
+        x = np.random.default_rng(0).uniform(size=(20, 9)).astype(np.float32)
+        return loop.Trainer(model, (x,), Adam(), 2, 5, np.random.default_rng(seed))
+
+    first, second = trainer(0), trainer(1)
+    first.fit()
+    checkpoints.Checkpoint(tmp_path / "checkpoint.json", {}, 0.0).write(first)
+    second.optimizer.step(*2 * [second.model.parameters])
+    checkpoints.restore(second, *archive.read(tmp_path / "checkpoint.json"))
+    threshold = float(first.model.selector.threshold)
+    assert float(second.model.selector.threshold) == threshold > 0
 
 
 def test_a_checkpoint_of_an_older_version_is_refused(settings, interrupted, tmp_path, monkeypatch):

@@ -172,6 +172,12 @@ def test_evaluate_answers_and_diagrams_are_drawn(kind):
     diagrams.code_pattern(model.encode(x))
 
 
+def test_training_lets_a_model_note_what_it_saw():
+    model = build("k-sparse, batch")
+    model.fit(images(), **options())
+    assert float(model.selector.threshold) > 0
+
+
 @each_module
 def test_saved_and_loaded_it_is_the_same_bit_for_bit(kind, tmp_path):
     model = build(kind)

@@ -190,6 +190,14 @@ def test_learns_digits():
     assert all(w.dtype == np.float32 for w in model.parameters.values())
 
 
+def test_tied_weights_stay_tied_whatever_is_assigned():
+    model, _ = autoencoder(tied=True)
+    model.W_dec = np.ones((N, D))
+    np.testing.assert_array_equal(model.W_enc, np.ones((D, N)))
+    with pytest.raises(AttributeError, match=r"W_enc is W_dec\.T; set W_dec"):
+        model.W_enc = np.zeros((D, N))
+
+
 @pytest.mark.parametrize("shape", [(D,), (2, D + 1), (2, 2, D)])
 def test_refuses_other_shapes(shape):
     model, _ = autoencoder()

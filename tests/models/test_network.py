@@ -145,6 +145,15 @@ def test_k_can_change_between_calls():
     assert (np.count_nonzero(network.outputs(x)[0], axis=1) == 2).all()
 
 
+def test_its_code_is_what_the_first_layer_that_selects_gives():
+    network = small_network(["linear", "tanh", "linear"], 1)
+    x, _ = batch()
+    np.testing.assert_array_equal(network.encode(x), network.outputs(x)[1])
+    assert (np.count_nonzero(network.encode(x), axis=1) == 3).all()
+    np.testing.assert_array_equal(network.decode(network.encode(x)), network.predict(x))
+    np.testing.assert_array_equal(network.forward_backward(x).forward.z, network.outputs(x)[1])
+
+
 def test_float32_stays_float32():
     rng = np.random.default_rng(0)
     network = Network([KSparse(7, 6, 2, "gelu", rng=rng), Dense(6, 7, "sigmoid", rng=rng)])

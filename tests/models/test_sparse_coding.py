@@ -301,6 +301,12 @@ def test_the_model_tells_what_it_found():
     assert seen.x is x and seen.W_dec is model.W
 
 
+def test_no_other_target_is_taken():
+    x, _ = problem(5)
+    with pytest.raises(ValueError, match="give no other target, and no input noise"):
+        small_model().loss(x, x + 1)
+
+
 def test_steps_and_sparsity_can_change_between_calls():
     x, _ = problem(5)
     model = small_model(steps=1)
