@@ -51,6 +51,12 @@ def test_no_cell_calls_a_shell(path: Path):
 
 
 @each_notebook
+def test_no_cell_changes_where_modules_are_looked_for(path: Path):
+    """What a page imports is the package, or lies beside the page."""
+    assert [cell.id for cell in code_cells(path) if "sys.path" in cell.source] == []
+
+
+@each_notebook
 def test_the_file_is_small(path: Path):
     assert path.stat().st_size <= LARGEST_NOTEBOOK
 
