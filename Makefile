@@ -28,7 +28,7 @@ book: .venv/.ready ## build the website and say where it is
 	@echo "The book is built. Open $(CURDIR)/$(SITE)/index.html"
 
 check: .venv/.ready ## run what is quick, in less than a minute: package and lints
-	$(BIN)/pytest -q -n auto -m "not slow" tests
+	$(BIN)/pytest -q -n auto --dist worksteal -m "not slow" tests
 
 # One process more than cores: kernels, browsers and killed sweeps make their tests wait.
 # A notebook needs one kernel, so files stay whole; conftest.py puts the long ones first.

@@ -14,6 +14,7 @@ from ksae_lab.experiments.networks import Sweep
 from ksae_lab.experiments.tables import fill
 
 
+@pytest.mark.slow
 def test_the_table_holds_networks_and_rivals(ran, tmp_path, monkeypatch):
     table = tmp_path / "probe.csv"
     monkeypatch.setattr("ksae_lab.evaluation.probe.STRENGTHS", (0.001, 0.01))  # the quick ones
@@ -49,6 +50,7 @@ def test_the_table_holds_networks_and_rivals(ran, tmp_path, monkeypatch):
     assert not (rows.settings.groupby(level=0).nunique() == 0).any()
 
 
+@pytest.mark.slow
 def test_rivals_code_the_digits_as_scikit_learn_does(monkeypatch):
     digits = load_dataset()
     seen = {}

@@ -156,6 +156,7 @@ def test_both_kinds_of_table_hold_the_same(plan, tmp_path):
         sweep.write(table, tmp_path / "table.xls")
 
 
+@pytest.mark.slow
 def test_one_core_two_workers_and_one_more_time_give_the_same_numbers(plan, tmp_path):
     runs = plan("{model.k: [2, 4], seed: [0, 1]}", epochs=4)
     alone = sweep.run(runs, tmp_path / "alone")

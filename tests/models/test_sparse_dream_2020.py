@@ -90,6 +90,7 @@ def test_the_first_update_kills_as_many_units_as_the_audit_saw(digits):
     assert np.median(np.subtract(after, before)) > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [1, 2])
 def test_one_unit_survives_and_draws_the_average_digit(digits, cell):
     """Seen there: an error of .0648 with one active unit; the mean image itself has .0682."""
