@@ -24,11 +24,11 @@ from .models.network import Network as Network
 from .models.sparse_coding import SparseCoding as SparseCoding
 from .models.sparse_dream import SparseDream as SparseDream
 from .models.two_step import TwoStepEncoder as TwoStepEncoder
+from .nn.auxiliary_losses import L0 as L0
+from .nn.auxiliary_losses import AuxK as AuxK
+from .nn.auxiliary_losses import DeCov as DeCov
 from .nn.layers import Dense as Dense
 from .nn.layers import KSparse as KSparse
-from .nn.losses import L0 as L0
-from .nn.losses import AuxK as AuxK
-from .nn.losses import DeCov as DeCov
 from .nn.losses import mse as mse
 from .nn.module import Model as Model
 from .nn.module import Module as Module

@@ -6,7 +6,7 @@ from ksae_lab.data.datasets import Dataset
 from ksae_lab.experiments import settings
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
-from ksae_lab.nn.losses import AuxK, DeCov
+from ksae_lab.nn.auxiliary_losses import AuxK, DeCov
 from ksae_lab.nn.module import Model
 from ksae_lab.nn.selectors import Relaxation, TopK
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled

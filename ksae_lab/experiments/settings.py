@@ -104,7 +104,7 @@ class Curriculum(_Section):
 
 
 class AuxK(_Section):
-    """Dead units reconstruct the residual, see `ksae_lab.nn.losses.AuxK`.
+    """Dead units reconstruct the residual, see `ksae_lab.nn.auxiliary_losses.AuxK`.
 
     Lab 2.
     """
@@ -114,7 +114,7 @@ class AuxK(_Section):
 
 
 class DeCov(_Section):
-    """Units that are active together cost, see `ksae_lab.nn.losses.DeCov`.
+    """Units that are active together cost, see `ksae_lab.nn.auxiliary_losses.DeCov`.
 
     Lab 2.
     """

@@ -8,9 +8,9 @@ from ksae_lab._keras_import import import_keras
 
 import_keras()  # here, before any module below imports it aloud
 
+from ksae_lab.keras.auxiliary_losses import L0, AuxK, DeCov, MultiTopK
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
 from ksae_lab.keras.layers import KSparse
-from ksae_lab.keras.losses import L0, AuxK, DeCov, MultiTopK
 from ksae_lab.keras.models import KSparseAutoencoder
 from ksae_lab.keras.selectors import BatchTopK, JumpReLU, PrefixTopK, Relaxation, TopK
 from ksae_lab.keras.sparse_dream import SparseDream

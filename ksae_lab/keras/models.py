@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from ksae_lab.keras import selectors
-from ksae_lab.keras.losses import AuxiliaryLoss, ForwardPass
+from ksae_lab.keras.auxiliary_losses import AuxiliaryLoss, ForwardPass
 from ksae_lab.keras.selectors import HasSelector, Selector, as_selector
 from ksae_lab.models import k_sparse
 from ksae_lab.nn.layers import Stage
@@ -26,7 +26,7 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
     `unit_norm` keeps the rows of W_dec at length 1 (Keras' constraint leaves them 10⁻⁷ below).
     With `noise`, in grey levels, training shows it noisy images and asks for the clean ones.
 
-    In training `auxiliary_losses`, see `ksae_lab.keras.losses`, are added to the loss.
+    In training `auxiliary_losses`, see `ksae_lab.keras.auxiliary_losses`, are added to the loss.
     A unit is dead once it has been inactive for `dead_after` images: take an epoch's at least.
 
     Raises what the selector raises for a k that cannot work, `ValueError` for an unknown
@@ -143,7 +143,8 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
     def from_numpy(cls, model: k_sparse.KSparseAutoencoder, **options: Any) -> "KSparseAutoencoder":
         """The same model in Keras, with copies of its weights; its selector and dtype too.
 
-        Auxiliary losses are not taken over: give those of `ksae_lab.keras.losses` among `options`.
+        Auxiliary losses are not taken over: give those of `ksae_lab.keras.auxiliary_losses`
+        among `options`.
         """
         n_units, n_pixels = model.W_dec.shape
         settings: dict[str, Any] = {
@@ -196,7 +197,6 @@ def _restored(auxiliary: Any) -> AuxiliaryLoss:
         auxiliary = keras.saving.deserialize_keras_object(auxiliary)
     if not isinstance(auxiliary, AuxiliaryLoss):
         raise TypeError(
-            f"{auxiliary!r} is no auxiliary loss; give those of ksae_lab.keras.losses, "
-            "such as AuxK(256)."
+            f"{auxiliary!r} is no auxiliary loss; give those of ksae_lab.keras, such as AuxK(256)."
         )
     return auxiliary

@@ -276,7 +276,7 @@ class JumpReLU(Selector):
 
     h, z and mask have shape (..., n), θ (n,). θ = exp(log_threshold) stays above zero, and learns
     by a slope that is made up: as if each step were a ramp of width `bandwidth`, ε, in units of h.
-    For h the slope is the mask's. There is no k; `ksae_lab.keras.losses.L0` asks for few units.
+    For h the slope is the mask's. There is no k; the auxiliary loss `L0` asks for few units.
 
     Raises `ValueError` for a threshold or bandwidth that is not above zero.
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from ksae_lab.models.base import Coder
 from ksae_lab.nn import activations
+from ksae_lab.nn.auxiliary_losses import AuxiliaryLoss
 from ksae_lab.nn.layers import Stage
-from ksae_lab.nn.losses import AuxiliaryLoss, mse, mse_gradient
+from ksae_lab.nn.losses import mse, mse_gradient
 from ksae_lab.nn.module import Arrays, ForwardPass, Passes
 from ksae_lab.nn.rows import unit_rows
 from ksae_lab.nn.selectors import HasSelector, Selector, as_selector
@@ -29,7 +30,8 @@ class KSparseAutoencoder(HasSelector, Coder):
     would be the same.
     They start at random directions of `rng`, W_enc at W_decᵀ, biases at zero, all of `dtype`;
     `init_from_data` gives a better start. `k`, `selector` and `auxiliary_losses` may be changed at
-    any time. `auxiliary_losses` are added to the mean squared error, see `ksae_lab.nn.losses`.
+    any time. `auxiliary_losses`, those of `ksae_lab.nn.auxiliary_losses`, are added to the mean
+    squared error.
 
     Raises what the selector raises for a k that cannot work, and `ValueError` for an unknown
     activation.

@@ -199,7 +199,7 @@ class JumpReLU(Selector):
     All start at `threshold`. log θ is a parameter, `log_threshold`, so that θ stays above zero. It
     learns by a slope that is made up: as if each step were a ramp of width `bandwidth`, ε, in units
     of h. For h the slope is the mask's. How many units are active is up to the thresholds, so that
-    a loss such as `ksae_lab.nn.losses.L0` has to ask for few; there is no k.
+    a loss such as `ksae_lab.nn.auxiliary_losses.L0` has to ask for few; there is no k.
 
     Raises `ValueError` for a threshold or bandwidth that is not above zero.
 

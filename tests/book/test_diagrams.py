@@ -8,8 +8,8 @@ from ksae_lab.book import diagrams
 from ksae_lab.book.figures import GREY
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.network import Network
+from ksae_lab.nn.auxiliary_losses import AuxK, DeCov
 from ksae_lab.nn.layers import Dense, KSparse
-from ksae_lab.nn.losses import AuxK, DeCov
 from ksae_lab.training.loop import History
 
 rng = np.random.default_rng(0)

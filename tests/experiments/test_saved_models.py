@@ -23,8 +23,8 @@ from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.network import Network
 from ksae_lab.models.sparse_dream import SparseDream
 from ksae_lab.nn.activations import ACTIVATIONS, Activation
+from ksae_lab.nn.auxiliary_losses import DeCov
 from ksae_lab.nn.layers import Dense, KSparse
-from ksae_lab.nn.losses import DeCov
 from ksae_lab.nn.selectors import TopK
 
 D, N, K = 6, 5, 2

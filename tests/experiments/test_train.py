@@ -16,7 +16,8 @@ from ksae_lab.experiments import archive, checkpoints, config, saved_models, tra
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
-from ksae_lab.nn.losses import AuxK, DeCov, mse
+from ksae_lab.nn.auxiliary_losses import AuxK, DeCov
+from ksae_lab.nn.losses import mse
 from ksae_lab.nn.selectors import BatchTopK, TopK
 from ksae_lab.training import loop
 from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from ksae_lab.keras import losses as keras_losses
+from ksae_lab.keras import auxiliary_losses
 from ksae_lab.keras.layers import KSparse
 from ksae_lab.keras.models import KSparseAutoencoder
 
@@ -34,7 +34,7 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     x = np.random.default_rng(0).uniform(size=(50, 9)).astype(np.float32)
     model = KSparseAutoencoder(
-        9, 12, 3, "gelu", auxiliary_losses=[keras_losses.AuxK(2)], dead_after=50
+        9, 12, 3, "gelu", auxiliary_losses=[auxiliary_losses.AuxK(2)], dead_after=50
     )
     model.compile("adam", loss="mse")
     model.fit(x, x, verbose=0)
@@ -79,7 +79,7 @@ import keras
 import numpy as np
 from ksae_lab import SGD, AuxK, DeCov
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
-from ksae_lab.keras import losses, top_k_mask
+from ksae_lab.keras import auxiliary_losses, top_k_mask
 from ksae_lab.keras.models import KSparseAutoencoder
 from ksae_lab.models import k_sparse
 from ksae_lab.nn.topk import top_k_mask as reference
@@ -100,7 +100,7 @@ terms = [AuxK(monitor, 2), DeCov(0.1)]
 model = k_sparse.KSparseAutoencoder(
     9, 12, 3, "relu", auxiliary_losses=terms, rng=rng, dtype=np.float64
 )
-extra = [losses.AuxK(2), losses.DeCov(0.1)]
+extra = [auxiliary_losses.AuxK(2), auxiliary_losses.DeCov(0.1)]
 twin = KSparseAutoencoder.from_numpy(model, auxiliary_losses=extra, dead_after=40)
 twin.selector.silent.assign(monitor.silent)
 np.testing.assert_allclose(twin.encode(x), model.encode(x), atol=1e-12)

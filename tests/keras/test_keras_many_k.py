@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from keras import ops
 from scipy.stats import norm
 
+from ksae_lab.keras.auxiliary_losses import L0, DeCov, MultiTopK
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
-from ksae_lab.keras.losses import L0, DeCov, MultiTopK
 from ksae_lab.keras.models import KSparseAutoencoder
 from ksae_lab.keras.selectors import BatchTopK, JumpReLU, PrefixTopK, TopK
 from ksae_lab.models import k_sparse

@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from ksae_lab.keras import losses
+from ksae_lab.keras import auxiliary_losses as terms
 from ksae_lab.keras.models import KSparseAutoencoder
 from ksae_lab.models import k_sparse
 from ksae_lab.nn.activations import ACTIVATIONS
-from ksae_lab.nn.losses import AuxK, DeCov
+from ksae_lab.nn.auxiliary_losses import AuxK, DeCov
 from ksae_lab.nn.module import ForwardPass
 from ksae_lab.nn.selectors import TopK
 from ksae_lab.training import optimizers
@@ -120,7 +120,7 @@ def test_auxk_is_that_of_numpy(k_aux, dead, tied):
     loss, gradients = model.loss_and_gradients(x)
     assert (loss > model.error(x)) == bool(dead)
 
-    twin = twin_of(model, losses.AuxK(k_aux, 0.7), dead_after=10)
+    twin = twin_of(model, terms.AuxK(k_aux, 0.7), dead_after=10)
     twin.selector.silent.assign(silenced(model, dead))
     theirs, found = in_tensorflow(twin, x)
     np.testing.assert_allclose(theirs, loss, rtol=1e-7)
@@ -129,7 +129,7 @@ def test_auxk_is_that_of_numpy(k_aux, dead, tied):
 
 def only(W_dec, **parts):
     """A forward pass of a model that is nothing but a decoder."""
-    return losses.ForwardPass(model=SimpleNamespace(W_dec=W_dec), z=None, **parts)
+    return terms.ForwardPass(model=SimpleNamespace(W_dec=W_dec), z=None, **parts)
 
 
 def test_auxk_among_equals_takes_the_first():
@@ -141,7 +141,7 @@ def test_auxk_among_equals_takes_the_first():
     W = tf.Variable(W_dec)
     x_hat = ops.convert_to_tensor(seen.x_hat)
     with tf.GradientTape() as tape:
-        theirs = losses.AuxK(2)(only(W_dec=W, x=x, h=h, x_hat=x_hat, dead=dead.dead))
+        theirs = terms.AuxK(2)(only(W_dec=W, x=x, h=h, x_hat=x_hat, dead=dead.dead))
     np.testing.assert_allclose(theirs, value, rtol=1e-12)
     np.testing.assert_allclose(tape.gradient(theirs, W), gradients["W_dec"], atol=1e-15)
     assert not gradients["W_dec"][4].any()
@@ -152,7 +152,7 @@ def test_auxk_has_nothing_to_draw_where_nothing_is_left():
     W = tf.Variable(np.ones((6, 7)))
     with tf.GradientTape() as tape:
         h = ops.ones((8, 6), "float64")
-        value = losses.AuxK(2)(only(W_dec=W, x=x, h=h, x_hat=x, dead=np.ones(6, bool)))
+        value = terms.AuxK(2)(only(W_dec=W, x=x, h=h, x_hat=x, dead=np.ones(6, bool)))
     assert float(value) == 0
     np.testing.assert_array_equal(tape.gradient(value, W), np.zeros((6, 7)))
 
@@ -160,7 +160,7 @@ def test_auxk_has_nothing_to_draw_where_nothing_is_left():
 def test_dead_is_who_was_dead_before_the_batch():
     # Unit 2 speaks now, for the first time after 10 images: NumPy counts when the step is done.
     model, x = numpy_model("linear", k=6), images()
-    twin = twin_of(model, losses.AuxK(1), dead_after=10)
+    twin = twin_of(model, terms.AuxK(1), dead_after=10)
     twin.selector.silent.assign(silenced(model, [2]))
     twin(x, training=True)
     assert float(twin.losses[0]) > 0
@@ -183,14 +183,14 @@ def test_counts_like_dead_units():
 def test_diversity_is_that_of_numpy(activation):
     model, x = numpy_model(activation, auxiliary_losses=[DeCov(0.7)]), images()
     loss, gradients = model.loss_and_gradients(x)
-    theirs, found = in_tensorflow(twin_of(model, losses.DeCov(0.7)), x)
+    theirs, found = in_tensorflow(twin_of(model, terms.DeCov(0.7)), x)
     assert loss > model.error(x)
     np.testing.assert_allclose(theirs, loss, rtol=1e-7)
     assert_same_gradients(found, gradients)
 
 
 def test_terms_count_in_training_only():
-    twin = twin_of(numpy_model(), losses.DeCov(1.0), losses.AuxK(1), dead_after=1)
+    twin = twin_of(numpy_model(), terms.DeCov(1.0), terms.AuxK(1), dead_after=1)
     twin.selector.silent.assign(np.ones(6))
     twin(images())
     assert twin.losses == []
@@ -202,7 +202,7 @@ def test_noise_is_for_the_encoder_in_training_only():
     model = numpy_model("linear", k=6)
     model.W_enc[:], model.b_dec[:] = 0, 0
     model.W_enc[:6] = np.eye(6)  # so that h is b_enc plus the first pixels of what is seen
-    twin = twin_of(model, losses.AuxK(6), noise=0.1, dead_after=10)
+    twin = twin_of(model, terms.AuxK(6), noise=0.1, dead_after=10)
     twin.selector.silent.assign(np.full(6, 10))
     x = ops.zeros((5000, 7), "float64")
     clean, noisy = ops.convert_to_numpy(twin(x)), ops.convert_to_numpy(twin(x, training=True))
@@ -214,7 +214,7 @@ def test_noise_is_for_the_encoder_in_training_only():
     # Without a path from the image to the code, noise has nothing to change: the leftover is clean.
     values = []
     for noise in (0.0, 0.9):
-        twin = twin_of(model, losses.AuxK(1), noise=noise, dead_after=10)
+        twin = twin_of(model, terms.AuxK(1), noise=noise, dead_after=10)
         twin.W_enc.assign(np.zeros((7, 6)))
         twin.selector.silent.assign(np.full(6, 10))
         twin(images(), training=True)
@@ -233,10 +233,10 @@ def test_noise_is_for_the_encoder_in_training_only():
     ids=["momentum", "adam"],
 )
 def test_fit_takes_the_same_steps(ours, theirs, tied):
-    terms = [DeCov(0.3), AuxK(Dead(4), 1)]
-    model, x = numpy_model(auxiliary_losses=terms, unit_norm=True, tied=tied), images()
+    extra = [DeCov(0.3), AuxK(Dead(4), 1)]
+    model, x = numpy_model(auxiliary_losses=extra, unit_norm=True, tied=tied), images()
     model.constrain()
-    twin = twin_of(model, losses.DeCov(0.3), losses.AuxK(1), dead_after=10)
+    twin = twin_of(model, terms.DeCov(0.3), terms.AuxK(1), dead_after=10)
     twin.compile(theirs(), loss=keras.losses.MeanSquaredError(dtype="float64"))
     optimizer = ours()
     for _ in range(3):
@@ -299,7 +299,7 @@ def test_fit_trains_with_what_keras_has():
         6,
         2,
         "silu",
-        auxiliary_losses=[losses.AuxK(2), losses.DeCov(1e-3)],
+        auxiliary_losses=[terms.AuxK(2), terms.DeCov(1e-3)],
         dead_after=100,
     )
     model.init_from_data(x, np.random.default_rng(0))
@@ -319,7 +319,7 @@ def test_xla_takes_the_same_step():
     x, start = images().astype(np.float32), numpy_model()
     weights = []
     for jit_compile in (False, True):
-        model = twin_of(start, losses.DeCov(1.0), dtype="float32")
+        model = twin_of(start, terms.DeCov(1.0), dtype="float32")
         model.compile("sgd", loss="mse", jit_compile=jit_compile)
         model.fit(x, x, batch_size=8, verbose=0)
         weights.append(model.get_weights())
@@ -336,7 +336,11 @@ def test_training_goes_on_after_loading_as_if_never_interrupted(tmp_path):
 
     def compiled():
         model = twin_of(
-            start, losses.AuxK(2, 0.5), losses.DeCov(0.1), dtype="float32", dead_after=9
+            start,
+            terms.AuxK(2, 0.5),
+            terms.DeCov(0.1),
+            dtype="float32",
+            dead_after=9,
         )
         model.compile(keras.optimizers.Adam(0.01), loss="mse")
         return model
@@ -371,7 +375,10 @@ def test_its_config_is_what_it_was_made_with():
         "dead_after": 9,
         "name": "mine",
     }
-    more = {"k": 2, "auxiliary_losses": [losses.AuxK(3, 0.5), losses.DeCov(0.1)]}
+    more = {
+        "k": 2,
+        "auxiliary_losses": [terms.AuxK(3, 0.5), terms.DeCov(0.1)],
+    }
     config = KSparseAutoencoder(**made_with, **more, dtype="float64").get_config()
     assert {key: config[key] for key in made_with} == made_with
     assert [each["config"] for each in config["auxiliary_losses"]] == [
@@ -392,7 +399,7 @@ def test_says_what_is_wrong():
     with pytest.raises(ValueError, match=r"\(7,\); expected \(batch, 7\)"):
         model.encode(np.zeros(7))
     with pytest.raises(ValueError, match="k_aux is 0"):
-        losses.AuxK(0)
+        terms.AuxK(0)
     with pytest.raises(ValueError, match="k = 8"):
         KSparseAutoencoder(7, 6, 8)
     with pytest.raises(ValueError, match="'mish'"):

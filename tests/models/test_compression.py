@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from ksae_lab.models.compression import prune, quantise_weights
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
-from ksae_lab.nn.losses import DeCov
+from ksae_lab.nn.auxiliary_losses import DeCov
 
 D, N, K = 7, 5, 2
 

@@ -6,7 +6,7 @@ import pytest
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.evaluation.metrics import active_units
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.nn.losses import AuxK, DeCov
+from ksae_lab.nn.auxiliary_losses import AuxK, DeCov
 from ksae_lab.nn.selectors import Relaxation, TopK
 from ksae_lab.training.gradcheck import check_gradients
 from ksae_lab.training.optimizers import Adam

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ksae_lab import Adam, KSparse, KSparseAutoencoder, Network
 from ksae_lab.nn import activations
-from ksae_lab.nn.losses import L0
+from ksae_lab.nn.auxiliary_losses import L0
 from ksae_lab.nn.module import ForwardPass
 from ksae_lab.nn.selectors import (
     MEMORY,

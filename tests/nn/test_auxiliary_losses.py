@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.nn.losses import AuxK, DeCov, ForwardPass
+from ksae_lab.nn.auxiliary_losses import AuxK, DeCov
+from ksae_lab.nn.module import ForwardPass
 
 B, D, N = 6, 5, 8
 

@@ -1,0 +1,180 @@
+"""The auxiliary losses of `ksae_lab.nn.auxiliary_losses` as values that a Keras model takes.
+
+Their gradients come from the backend; the tests compare them with those written by hand.
+With a `tf.distribute` strategy each device takes the statistics of its own part of the batch.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from ksae_lab.keras.selectors import prefix_mask
+from ksae_lab.keras.topk import top_k_mask
+from ksae_lab.nn.selectors import PrefixTopK
+from ksae_lab.nn.topk import By
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """What a model did with one batch in training: tensors, and the model itself.
+
+    x and x_hat have shape (batch, d), h and z (batch, n), dead, as before this batch, (n,).
+
+    Chapter 8.
+    """
+
+    model: Any
+    x: Any
+    h: Any
+    z: Any
+    x_hat: Any
+    dead: Any
+
+
+class AuxiliaryLoss(ABC):
+    """A further term of the loss: called with a `ForwardPass`, it returns a scalar, weighted.
+
+    Chapter 8.
+    """
+
+    @abstractmethod
+    def __call__(self, forward: ForwardPass) -> Any:
+        """The term's value, a scalar."""
+
+    def check(self, model: Any) -> None:  # noqa: B027 # most fit every model
+        """Raises `ValueError` if it does not fit a model; nothing here."""
+
+    def get_config(self) -> dict[str, Any]:
+        """What the constructor takes: its attributes."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Another one with these settings; raises what the constructor raises."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="ksae_lab")
+class AuxK(AuxiliaryLoss):
+    """Dead units reconstruct the residual, as in NumPy's `AuxK`: 0 if none is dead.
+
+    Raises `ValueError` for k_aux below 1.
+
+    Source: Gao et al. (2024).
+    Chapter 8.
+    """
+
+    def __init__(self, k_aux: int, weight: float = 1 / 32):
+        if k_aux < 1:
+            raise ValueError(f"k_aux is {k_aux}; give the number of dead units to use, 1 or more.")
+        self.k_aux = k_aux
+        self.weight = weight
+
+    def __call__(self, forward: ForwardPass) -> Any:
+        """The term's value, a scalar."""
+        x, dead = forward.x, forward.dead
+        e = ops.stop_gradient(x - forward.x_hat)
+        # A unit at zero adds nothing, selected or not.
+        active = ops.where(dead, ops.relu(forward.h), 0)
+        mask = top_k_mask(active, self.k_aux)
+        e_hat = ops.matmul(ops.where(mask, active, 0), forward.model.W_dec)
+        spread = _variance(e)
+        used = ops.any(dead) & (spread > 0)
+        scale = self.weight * _variance(x) / ops.where(used, spread, 1)
+        return ops.where(used, scale * ops.mean((e_hat - e) ** 2), 0)
+
+
+@keras.saving.register_keras_serializable(package="ksae_lab")
+class DeCov(AuxiliaryLoss):
+    """Units that are active together cost: weight · ½ Σ_{i≠j} C_ij², C (n, n) their covariance.
+
+    Source: Cogswell et al. (2016).
+    Chapter 8.
+    """
+
+    def __init__(self, weight: float):
+        self.weight = weight
+
+    def __call__(self, forward: ForwardPass) -> Any:
+        """The term's value, a scalar."""
+        z = forward.z
+        centred = z - ops.mean(z, axis=0)
+        C = ops.matmul(ops.transpose(centred), centred) / ops.cast(ops.shape(z)[0], z.dtype)
+        between = C * (1 - ops.eye(z.shape[-1], dtype=z.dtype))
+        return self.weight * 0.5 * ops.sum(between**2)
+
+
+@keras.saving.register_keras_serializable(package="ksae_lab")
+class MultiTopK(AuxiliaryLoss):
+    """The errors with other k, and with the first units alone: what one model for many k learns.
+
+    Each (k, prefix, weight) of `also` adds weight times the mean squared error of what the k
+    largest of the first `prefix` units reconstruct, from the same pre-activations. With all units
+    as the prefix this is multi-k training; with a prefix that grows with k the dictionaries are
+    nested (Matryoshka).
+
+    Raises `ValueError`, when it meets a model, for a k or a prefix that does not fit it, and for a
+    weight that is not above zero.
+
+    Source: Gao et al. (2024) for several k; Kusupati et al. (2022) and Bussmann et al. (2025) for
+    nested dictionaries.
+    Chapter 16.
+    """
+
+    def __init__(self, also: Sequence[tuple[int, int, float]]):
+        self.also = [(k, prefix, weight) for k, prefix, weight in also]
+        for k, _, weight in also:
+            if not weight > 0:
+                raise ValueError(f"The error with k = {k} weighs {weight}; give more than 0.")
+
+    def check(self, model: Any) -> None:
+        """Raises `ValueError` for a k or a prefix that does not fit."""
+        for k, prefix, _ in self.also:
+            PrefixTopK(k, prefix).for_units(model.selector.n_units)
+
+    def __call__(self, forward: ForwardPass) -> Any:
+        """The term's value, a scalar."""
+        h, model = forward.h, forward.model
+        by: By = getattr(model.selector, "by", "value")
+        total = 0.0
+        for k, prefix, weight in self.also:
+            z = ops.where(prefix_mask(h, k, prefix, by), model.phi(h), 0)
+            total = total + weight * ops.mean(ops.square(model.decode(z) - forward.x))
+        return total
+
+
+@keras.saving.register_keras_serializable(package="ksae_lab")
+class L0(AuxiliaryLoss):
+    """Active units cost: weight · the mean number of units above their threshold in an image.
+
+    It is for models that select by `JumpReLU`, whose thresholds alone learn from it.
+
+    Raises `ValueError` for a negative weight and, when it meets one, for another model.
+
+    Source: Rajamanoharan et al. (2024).
+    Chapter 16.
+    """
+
+    def __init__(self, weight: float):
+        if not weight >= 0:
+            raise ValueError(f"The weight is {weight}; give 0 or more.")
+        self.weight = weight
+
+    def check(self, model: Any) -> None:
+        """Raises `ValueError` for a model without thresholds."""
+        if not hasattr(model.selector, "count"):
+            name = type(model.selector).__name__
+            raise ValueError(f"A {name} has no thresholds to learn; select by JumpReLU.")
+
+    def __call__(self, forward: ForwardPass) -> Any:
+        """The term's value, a scalar."""
+        return self.weight * ops.mean(forward.model.selector.count(forward.h))
+
+
+def _variance(x: Any) -> Any:
+    """The mean square of x (batch, d) around the batch's mean image: a scalar."""
+    return ops.mean((x - ops.mean(x, axis=0)) ** 2)

@@ -1,0 +1,130 @@
+"""Terms that may be added to the error in training: for dead units, for diversity, for sparsity.
+
+Each gives its value and its gradients, forward beside backward.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from ksae_lab.nn.losses import mse, mse_gradient
+from ksae_lab.nn.module import ForwardPass
+from ksae_lab.nn.selectors import JumpReLU
+from ksae_lab.nn.topk import top_k_mask
+
+
+class AuxiliaryLoss(Protocol):
+    """A further term of the loss: called with a `ForwardPass`, it returns value and gradients.
+
+    The value is a scalar, already weighted; the gradients are a dict with some of the keys
+    "h" and "z" (batch, n), and names of the model's parameters, such as "W_dec" (n, d).
+
+    Chapter 8.
+    """
+
+    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+        """The term's value, a scalar, and its gradients."""
+
+
+class HasDead(Protocol):
+    """Whoever knows which units are dead: `dead` is boolean of shape (n,).
+
+    Chapter 8.
+    """
+
+    @property
+    def dead(self) -> np.ndarray:
+        """True for each dead unit, of shape (n,)."""
+
+
+class AuxK:
+    """Dead units reconstruct the residual of the others.
+
+    e = x − x̂ is the residual, held fixed. Of the dead units, the `k_aux` with the largest h
+    give ê = z_aux W_dec with z_aux = relu(h), without b_dec, which x̂ has had already.
+    The term is weight · Var(x) · mse(ê, e) / Var(e), where Var is the mean square around the
+    batch's mean image. The main loss of the source is mse(x̂, x) / Var(x); ours is plain mse,
+    so Var(x), a constant, stands here instead.
+    `monitor` says which units are dead; without dead units, or residual, the term is 0.
+
+    A dead unit with h ≤ 0 gets no gradient from an image: relu hides it.
+
+    Raises `ValueError` for k_aux below 1.
+
+    Source: Gao et al. (2024), as in their code.
+    Chapter 8.
+    """
+
+    def __init__(self, monitor: HasDead, k_aux: int, weight: float = 1 / 32):
+        if k_aux < 1:
+            raise ValueError(f"k_aux is {k_aux}; give the number of dead units to use, 1 or more.")
+        self.monitor = monitor
+        self.k_aux = k_aux
+        self.weight = weight
+
+    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+        """The value, a scalar, and gradients for "h" (batch, n) and "W_dec" (n, d)."""
+        dead = np.flatnonzero(self.monitor.dead)
+        e = forward.x - forward.x_hat  # from here on a constant: nothing flows back through x̂
+        spread = _variance(e)
+        if not len(dead) or spread == 0:
+            return 0.0, {}
+        h = forward.h[:, dead]
+        active = top_k_mask(h, min(self.k_aux, len(dead))) & (h > 0)
+        z_aux = np.where(active, h, 0)
+        e_hat = z_aux @ forward.W_dec[dead]
+        scale = self.weight * _variance(forward.x) / spread
+
+        d_e_hat = scale * mse_gradient(e_hat, e)
+        dh, dW_dec = np.zeros_like(forward.h), np.zeros_like(forward.W_dec)
+        dh[:, dead] = np.where(active, d_e_hat @ forward.W_dec[dead].T, 0)
+        dW_dec[dead] = z_aux.T @ d_e_hat
+        return scale * mse(e_hat, e), {"h": dh, "W_dec": dW_dec}
+
+
+class DeCov:
+    """Units that are active together cost: weight · ½ Σ_{i≠j} C_ij².
+
+    C (n, n) is the covariance of the codes z over the batch.
+
+    Source: Cogswell et al. (2016), who call it DeCov.
+    Chapter 8.
+    """
+
+    def __init__(self, weight: float):
+        self.weight = weight
+
+    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+        """The value, a scalar, and the gradient for "z" (batch, n)."""
+        centred = forward.z - forward.z.mean(axis=0)
+        between = centred.T @ centred / len(centred)
+        np.fill_diagonal(between, 0)
+        value = self.weight * 0.5 * float((between**2).sum())
+        # Centring needs no backward pass of its own: the rows of this sum to zero already.
+        return value, {"z": self.weight * 2 / len(centred) * centred @ between}
+
+
+class L0:
+    """Active units cost: weight · the mean number of units above their threshold in an image.
+
+    `selector` is the model's own `JumpReLU`: only its thresholds, log_threshold (n,), learn
+    from it, by the same made-up slope as from the error.
+
+    Source: Rajamanoharan et al. (2024).
+    Chapter 16.
+    """
+
+    def __init__(self, selector: JumpReLU, weight: float):
+        self.selector = selector
+        self.weight = weight
+
+    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+        """The value, a scalar, and the gradient for "log_threshold" (n,)."""
+        h = forward.h
+        value = self.weight * float(self.selector.mask(h).sum(axis=1).mean())
+        height = np.full_like(h, self.weight / len(h))
+        return value, {"log_threshold": self.selector.slope(h, height)}
+
+
+def _variance(x: np.ndarray) -> float:
+    return float(np.mean((x - x.mean(axis=0)) ** 2))
