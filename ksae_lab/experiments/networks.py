@@ -45,8 +45,7 @@ class Network:
 
     def model(self) -> KSparseAutoencoder:
         """The trained model; `FileNotFoundError` if the sweep has not come to it."""
-        model: KSparseAutoencoder = saved_models.load_model(self.card)
-        return model
+        return saved_models.load_model(self.card)
 
 
 @dataclass(frozen=True)

@@ -99,16 +99,14 @@ class Rivals:
     @cached_property
     def mean(self) -> np.ndarray:
         """Their mean (d,)."""
-        mean: np.ndarray = self.x.mean(axis=0)
-        return mean
+        return self.x.mean(axis=0)
 
     @cached_property
     def components(self) -> np.ndarray:
         """All of PCA's components, one a row (d, d)."""
         from sklearn.decomposition import PCA
 
-        components: np.ndarray = PCA(svd_solver="covariance_eigh").fit(self.x).components_
-        return components
+        return PCA(svd_solver="covariance_eigh").fit(self.x).components_
 
     @lru_cache(maxsize=1)  # noqa: B019 (there is one Rivals, and it lives as long as the command)
     def atoms(self, count: int, seed: int) -> np.ndarray:
@@ -118,8 +116,7 @@ class Rivals:
         learner = MiniBatchDictionaryLearning(
             n_components=count, alpha=1, batch_size=64, max_iter=20, random_state=seed
         )
-        atoms: np.ndarray = learner.fit(self.x - self.mean).components_
-        return atoms
+        return learner.fit(self.x - self.mean).components_
 
     def pixels(self) -> Row:
         """The row of the images themselves."""
@@ -137,8 +134,7 @@ class Rivals:
         gram = W @ W.T
 
         def encode(x: np.ndarray) -> np.ndarray:
-            codes: np.ndarray = orthogonal_mp_gram(gram, W @ (x - self.mean).T, n_nonzero_coefs=k)
-            return codes.T
+            return orthogonal_mp_gram(gram, W @ (x - self.mean).T, n_nonzero_coefs=k).T
 
         return probe_row(encode, self.sweep.dataset)
 

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from tqdm import tqdm
 
 from ksae_lab.data.datasets import Dataset, load_dataset
@@ -64,8 +65,8 @@ def complete(table: Path, jobs: Iterable[Job]) -> bool:
 def fill(table: Path, jobs: Iterable[Job]) -> None:
     """Do the jobs whose rows the table lacks, or has with other settings; the others keep theirs.
 
-    A row is written as soon as it is measured, so that an interruption costs one row at most. Rows
-    that no job asks for are dropped.
+    A row is written as soon as it is measured, so that an interruption costs one row at most, and
+    stays as it is written, to the last digit. Rows that no job asks for are dropped.
 
     Raises what `complete` raises, and `OSError` if the table cannot be written.
 
@@ -97,7 +98,9 @@ def write(table: Path, rows: Iterable[Row]) -> None:
 
     packages = ", ".join(f"{name} {version(name)}" for name in ("ksae-lab", "numpy"))
     stamp = f"# {command(table)}\n# Python {platform.python_version()}, {packages}\n"
-    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g")
+    # In a column that holds words as well, pandas would write all digits.
+    short = [{name: _short(value) for name, value in row.items()} for row in rows]
+    text = pd.DataFrame(short).to_csv(index=False, float_format="%.6g")
     archive.put(table, (stamp + text).encode())
 
 
@@ -170,16 +173,20 @@ def _by_key(table: Path, jobs: Iterable[Job]) -> dict[Key, Job]:
     return result
 
 
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else value
+
+
 def _rows(table: Path) -> dict[Key, Row]:
-    """The rows that a table has, by variant and seed; none if it is not there."""
+    """The rows that a table has, as text, by variant and seed; none if it is not there."""
     import pandas as pd
 
     if not table.exists():
         return {}
-    rows = pd.read_csv(table, comment="#", dtype={"variant": str, "settings": str})
+    rows = pd.read_csv(table, comment="#", dtype=str, keep_default_na=False)
     if list(rows.columns[:3]) != ["variant", "seed", "settings"]:
         raise ValueError(
             f"{table} does not begin with variant, seed and settings; move it away, and it is made."
         )
     records = cast(list[Row], rows.to_dict("records"))
-    return {(row["variant"], row["seed"]): row for row in records}
+    return {(row["variant"], int(row["seed"])): row for row in records}

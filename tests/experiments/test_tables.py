@@ -96,6 +96,15 @@ def test_numbers_have_six_digits_and_words_stay(run, tmp_path):
     assert (tmp_path / "a_lab" / "table.csv").read_text().endswith(",2.3,third,0.666667\n")
 
 
+def test_rows_that_stay_keep_every_letter(run, tmp_path):
+    run(ROWS[:3])
+    path = tmp_path / "a_lab" / "table.csv"
+    text = path.read_text().replace("2.3,third,0.666667", "2.30,,0.0")
+    path.write_text(text)
+    run(ROWS)
+    assert path.read_text().startswith(text)
+
+
 def test_the_lines_above_say_what_made_it(run, tmp_path):
     run(ROWS[:1])
     command, versions, *_ = (tmp_path / "a_lab" / "table.csv").read_text().splitlines()
