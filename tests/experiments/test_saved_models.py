@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -526,6 +525,7 @@ def test_a_full_disk_leaves_the_earlier_pair(path, same_weights):
     saved_models.save_model(old, path, version="old")
     before = files(path.parent)
     sizes = [len(raw) for raw in before.values()]
+    resource = pytest.importorskip("resource", reason="only POSIX limits the size of files")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     for room in (0, 1, min(sizes) - 1, max(sizes) - 1):
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
