@@ -13,6 +13,10 @@ LONGEST_CELL = 40  # lines
 LARGEST_NOTEBOOK = 700_000  # bytes
 SHELL = re.compile(r"^\s*(?:\w+\s*=\s*)?(?:!|%%?(?:bash|sh|script|system|sx|pip|conda)\b)", re.M)
 
+STUB = (ROOT / "ksae_lab" / "__init__.pyi").read_text(encoding="utf-8")
+# What can be imported from the package itself, and where it lives.
+FACE = {name: module for module, name in re.findall(r"^from \.([\w.]+) import (\w+)", STUB, re.M)}
+
 each_notebook = pytest.mark.parametrize("path", notebooks(), ids=name)
 
 
@@ -54,6 +58,18 @@ def test_no_cell_calls_a_shell(path: Path):
 def test_no_cell_changes_where_modules_are_looked_for(path: Path):
     """What a page imports is the package, or lies beside the page."""
     assert [cell.id for cell in code_cells(path) if "sys.path" in cell.source] == []
+
+
+@each_notebook
+def test_what_is_on_the_face_is_imported_from_there(path: Path):
+    deep = [
+        f"{cell.id}: {name}"
+        for cell in code_cells(path)
+        for module, names in re.findall(r"^from ksae_lab\.([\w.]+) import (.+)$", cell.source, re.M)
+        for name in re.findall(r"\w+", names)
+        if FACE.get(name) == module
+    ]
+    assert deep == []
 
 
 @each_notebook
