@@ -127,7 +127,7 @@ class MultiTopK(AuxiliaryLoss):
 
     def __init__(self, also: Sequence[tuple[int, int, float]]):
         self.also = [(k, prefix, weight) for k, prefix, weight in also]
-        for k, _, weight in also:
+        for k, _, weight in self.also:
             if not weight > 0:
                 raise ValueError(f"The error with k = {k} weighs {weight}; give more than 0.")
 

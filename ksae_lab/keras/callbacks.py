@@ -23,8 +23,8 @@ class KCurriculum(keras.callbacks.Callback):  # type: ignore[misc] # Keras has n
     `finish` is a share of all steps, or of all epochs where Keras does not know the steps.
     Every layer of the model that selects follows; each epoch's last k stands in the logs as "k".
 
-    Raises `ValueError` if k_start is below k and, as training begins, if a k does not fit a layer
-    or no layer selects.
+    Raises `ValueError` if k_start is below k and, as training begins, if a k does not fit a layer,
+    if a selector has no k that may change, or if no layer selects.
 
     Source: Makhzani & Frey (2013), section 4.2.1.
     Chapter 8.
@@ -62,6 +62,11 @@ class KCurriculum(keras.callbacks.Callback):  # type: ignore[misc] # Keras has n
     def _set(self, k: float) -> None:
         # Within an epoch JAX keeps the weights elsewhere; asking for the model brings them back.
         for selector in selectors_of(self.model):
+            if not selector.k_may_change:
+                raise ValueError(
+                    f"The k of a {type(selector).__name__} cannot follow a schedule: it has none, "
+                    "or its graph keeps the first one; select by TopK, or leave KCurriculum out."
+                )
             selector.k = int(k)
         self.k = int(k)
 

@@ -33,7 +33,7 @@ class KSparse(HasSelector, keras.layers.Dense):  # type: ignore[misc] # Keras ha
     ):
         super().__init__(units, **options)
         self.phi = keras.activations.get(activation)
-        self.selector = as_selector(k).own(units, None, dead_after)
+        self.selector = as_selector(k).own(units, self, dead_after)
 
     def call(self, x: Any, training: bool = False) -> Any:
         """z (..., units) for x (..., n_in)."""

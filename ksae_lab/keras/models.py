@@ -52,7 +52,7 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
     ):
         super().__init__(**options)
         self.phi = keras.activations.get(activation)
-        self.selector = as_selector(k).own(n_units, self.dtype_policy, dead_after)
+        self.selector = as_selector(k).own(n_units, self, dead_after)
         self.noise = keras.layers.GaussianNoise(noise, dtype=self.dtype_policy)
         self.tied = tied
         self.unit_norm = unit_norm
@@ -80,7 +80,7 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
         """The image, the units, the image again: three sizes, each a scalar."""
         n_units, n_pixels = self.W_dec.shape
         name = getattr(self.phi, "__name__", "units")
-        k = self.k if hasattr(self.selector, "k") else None
+        k = self.k if hasattr(type(self.selector), "k") else None
         return [Stage("image", n_pixels), Stage(name, n_units, k), Stage("image", n_pixels)]
 
     def init_from_data(self, x: np.ndarray, rng: np.random.Generator, noise: float = 0.05) -> None:
@@ -111,6 +111,7 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
 
     def call(self, x: Any, training: bool = False) -> Any:
         """x̂ (batch, d) for x (batch, d); in training the auxiliary losses are added."""
+        x = ops.convert_to_tensor(x, self.compute_dtype)
         h = self.pre_activations(self.noise(x, training=training))
         dead = self.selector.dead()  # before this batch is counted
         z = self.selector(h, phi=self.phi, training=training)

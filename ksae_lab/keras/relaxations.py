@@ -148,7 +148,9 @@ def _solved(
     t = ops.stop_gradient(t)
     slopes = ops.stop_gradient(ops.sum(slope(scores + t), axis=-1, keepdims=True))
     residual = ops.sum(f(scores + t), axis=-1, keepdims=True) - total
-    t = t - (residual - ops.stop_gradient(residual)) / ops.maximum(slopes, TINY)
+    # Where a row is saturated nothing moves, and t neither.
+    move = (residual - ops.stop_gradient(residual)) / ops.where(slopes > 0, slopes, 1)
+    t = t - ops.where(slopes > 0, move, 0)
     return f(scores + t)
 
 
@@ -164,7 +166,7 @@ def _inside(s: Any) -> Any:
 def _ranked(scores: Any) -> tuple[Any, Any]:
     """Each row from the largest down, without a slope, and 1, 2, …, n."""
     ranked = -ops.sort(-ops.stop_gradient(scores), axis=-1)
-    return ranked, ops.arange(1, scores.shape[-1] + 1, dtype=scores.dtype)
+    return ranked, ops.cast(ops.arange(1, scores.shape[-1] + 1), scores.dtype)
 
 
 def _last_below(thresholds: Any, ranked: Any) -> Any:

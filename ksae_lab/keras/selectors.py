@@ -37,6 +37,7 @@ class Selector(keras.layers.Layer):  # type: ignore[misc] # Keras has no types
 
     k: Any  # of all but those that need none, such as JumpReLU
     k_of_graph: int
+    k_may_change = False  # while it trains
 
     def __init__(self, *, dead_after: int = 10_000, **options: Any):
         super().__init__(autocast=False, **options)
@@ -83,13 +84,22 @@ class Selector(keras.layers.Layer):  # type: ignore[misc] # Keras has no types
 
     def get_config(self) -> dict[str, Any]:
         """Everything `from_config` needs; what may change, as it is now."""
-        return {**super().get_config(), **self.settings(), "dead_after": self.dead_after}
+        own = {**self.settings(), **self.only_in_keras(), "dead_after": self.dead_after}
+        return {**super().get_config(), **own}
 
-    def own(self, n_units: int, dtype: Any, dead_after: int) -> "Selector":
-        """A copy for one layer of that many units, in its dtype."""
-        options = {"dead_after": dead_after, "dtype": dtype, "name": "selector"}
-        made = type(self)(**self.settings(), **options)
+    def only_in_keras(self) -> dict[str, Any]:
+        """What its constructor takes beyond `settings`."""
+        return {}
+
+    def own(self, n_units: int, owner: keras.layers.Layer, dead_after: int) -> "Selector":
+        """A copy for one layer of that many units, in its dtype, with what was learned so far."""
+        options = {"dead_after": dead_after, "dtype": owner.dtype_policy}
+        made = type(self)(
+            **self.settings(), **self.only_in_keras(), **options, name=f"{owner.name}_selector"
+        )
         made.build((None, n_units))
+        if self.built and self.n_units == n_units:
+            made.take(self.to_numpy())
         return made
 
     def to_numpy(self) -> in_numpy.Selector:
@@ -117,6 +127,9 @@ def _setting(name: str, doc: str) -> property:
         return ops.convert_to_numpy(getattr(self, f"_{name}")).item()
 
     def set_(self: Selector, value: Any) -> None:
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if name != "temperature" and not whole:
+            raise TypeError(f"{name} is {value!r}, not an integer. Give a number of units.")
         if self.built:  # a copy of the twin with this value says what is wrong with it
             settings = self.settings() | {name: value}
             getattr(in_numpy, type(self).__name__)(**settings).for_units(self.n_units)
@@ -138,6 +151,7 @@ class TopK(Selector):
     """
 
     k = _setting("k", "How many units are active, a scalar; may be set at any time.")
+    k_may_change = True
 
     def __init__(self, k: int, by: By = "value", **options: Any):
         super().__init__(**options)
@@ -186,7 +200,7 @@ class PrefixTopK(TopK):
     def __init__(self, k: int, prefix: int, by: By = "value", **options: Any):
         super().__init__(k, by, **options)
         self._prefix = self.add_weight(shape=(), name="prefix", initializer="ones", **integer)
-        self._prefix.assign(prefix)
+        self.prefix = prefix
 
     def settings(self) -> dict[str, Any]:
         """k, prefix and by."""
@@ -258,8 +272,10 @@ class BatchTopK(TopK):
 
         Do so after `k` was set. It also makes good what noise in training did to θ.
 
-        Raises `ValueError` if no unit would be active.
+        Raises `ValueError` for another number of units, and if none would be active.
         """
+        if h.shape[-1] != self.n_units:
+            raise ValueError(f"h has shape {tuple(h.shape)}; expected (samples, {self.n_units}).")
         smallest = float(self._smallest(h, self.mask_of_batch(h)))
         if np.isinf(smallest):
             raise ValueError(f"With k = {self.k} no unit is active for these inputs; train first.")
@@ -336,7 +352,8 @@ class Relaxation(Selector):
 
     In training z = φ(h) ⊙ p, all (..., n), with weights p that have a slope of their own.
     `k` and `temperature` may be changed at any time, but for "gumbel_subset", whose k is fixed when
-    the graph is made. `samples` and `seed` are for those that draw.
+    the graph is made. `samples` and `seed` are for those that draw; where their random numbers
+    stand is not saved, as with Keras' own `GaussianNoise`.
 
     Raises what `ksae_lab.nn.selectors.Relaxation` raises.
 
@@ -361,12 +378,14 @@ class Relaxation(Selector):
         in_numpy.Relaxation(kind, k, temperature)  # says what cannot work
         self.kind = kind
         self.samples = samples
-        self.seed = keras.random.SeedGenerator(seed)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
         self._k = self.add_weight(shape=(), name="k", initializer="zeros", **integer)
         self._temperature = self.add_weight(
             shape=(), name="temperature", initializer="zeros", trainable=False
         )
         self.k, self.temperature = k, temperature
+        self.k_may_change = kind != "gumbel_subset"
 
     def settings(self) -> dict[str, Any]:
         """The kind, k and temperature as they are now, and the number of samples."""
@@ -377,13 +396,17 @@ class Relaxation(Selector):
             "samples": self.samples,
         }
 
+    def only_in_keras(self) -> dict[str, Any]:
+        """The seed; NumPy's has a generator in its place."""
+        return {"seed": self.seed}
+
     def mask(self, h: Any, training: bool = False) -> Any:
         """The k largest of each row."""
         return top_k_mask(h, self._k)
 
     def weights_of(self, h: Any) -> Any:
         """p (..., n) at the present temperature."""
-        options: dict[str, Any] = {"seed": self.seed} if self.kind in DRAW else {}
+        options: dict[str, Any] = {"seed": self.generator} if self.kind in DRAW else {}
         if self.kind == "perturbed":
             options["samples"] = self.samples
         k = self.k_of_graph if self.kind == "gumbel_subset" else self._k
@@ -398,11 +421,20 @@ class Relaxation(Selector):
 def as_selector(k: Any) -> Selector:
     """A selector as it is, `TopK(k)` for an integer, and what a stored config describes.
 
+    Raises `TypeError` for anything else.
+
     Chapter 6.
     """
     if isinstance(k, dict):
         k = keras.saving.deserialize_keras_object(k)
-    return k if isinstance(k, Selector) else TopK(k)
+    if isinstance(k, Selector):
+        return k
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise TypeError(
+            f"k is {k!r}; give the number of active units, or a selector of ksae_lab.keras, "
+            'such as TopK(10, by="magnitude").'
+        )
+    return TopK(int(k))
 
 
 def from_numpy(twin: in_numpy.Selector) -> Selector:
@@ -428,7 +460,7 @@ class HasSelector:
 
         Raises `AttributeError` where the selector has no k.
         """
-        if not hasattr(self.selector, "k"):
+        if not hasattr(type(self.selector), "k"):
             name = type(self.selector).__name__
             raise AttributeError(f"A {name} has no k: it does not count active units.")
         return int(self.selector.k)

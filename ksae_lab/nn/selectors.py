@@ -293,6 +293,13 @@ class Relaxation(Selector):
         """The k largest of each row: what the weights of most relaxations tend to."""
         return top_k_mask(h, self.k)
 
+    def for_units(self, n_units: int, dtype: type | str = np.float64) -> Self:
+        """A copy for a model of that many units; raises what its operator raises."""
+        trial = copy.copy(self)
+        trial.rng = np.random.default_rng(0)  # the trial takes nothing from the model's own
+        trial.weights(np.zeros((1, n_units)))
+        return copy.deepcopy(self)
+
     def weights(self, h: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """p (batch, n) at the present temperature, and its backward pass ∂L/∂p → ∂L/∂h."""
         options: dict[str, Any] = {}

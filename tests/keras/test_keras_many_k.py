@@ -13,10 +13,11 @@ from hypothesis.extra import numpy as hnp
 from keras import ops
 from scipy.stats import norm
 
-from ksae_lab.keras.auxiliary_losses import L0, DeCov, MultiTopK
+from ksae_lab.keras.auxiliary_losses import L0, AuxK, DeCov, MultiTopK
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
+from ksae_lab.keras.layers import KSparse
 from ksae_lab.keras.models import KSparseAutoencoder
-from ksae_lab.keras.selectors import BatchTopK, JumpReLU, PrefixTopK, TopK
+from ksae_lab.keras.selectors import BatchTopK, JumpReLU, PrefixTopK, Relaxation, TopK
 from ksae_lab.models import k_sparse
 from ksae_lab.nn import selectors as in_numpy
 from ksae_lab.nn.topk import top_k_mask
@@ -55,7 +56,7 @@ def in_training(model, x):
 
 def own(selector, n_units=6):
     """A selector of one's own for so many units, in float64."""
-    return selector.own(n_units, "float64", dead_after=10)
+    return selector.own(n_units, keras.layers.Layer(dtype="float64"), dead_after=10)
 
 
 def linear(h):
@@ -496,6 +497,38 @@ def test_two_models_of_one_value_have_selectors_of_their_own():
     assert (value.k, two.k) == (2, 2)
 
 
+def test_a_copy_keeps_what_a_selector_has_learned():
+    for selector, name in ((BatchTopK(2), "threshold"), (JumpReLU(0.4), "log_threshold")):
+        model = KSparseAutoencoder(7, 6, selector)
+        getattr(model.selector, name).assign(np.full(getattr(model.selector, name).shape, 0.7))
+        other = KSparseAutoencoder(7, 6, model.selector)
+        np.testing.assert_allclose(getattr(other.selector, name), 0.7, rtol=1e-6)
+
+
+def test_bytes_are_images_too():
+    x = np.random.default_rng(0).integers(0, 2, (32, 7), dtype=np.uint8)
+    model = KSparseAutoencoder(7, 6, 2, auxiliary_losses=[AuxK(2)])
+    model.compile("adam", loss="mse")
+    assert np.isfinite(model.fit(x, x, verbose=0).history["loss"]).all()
+
+
+def test_two_layers_have_weights_of_different_names():
+    layers = [KSparse(6, JumpReLU()), KSparse(5, JumpReLU())]
+    model = keras.Sequential([keras.Input((7,)), *layers])
+    paths = [variable.path for variable in model.variables]
+    assert len(set(paths)) == len(paths)
+
+
+@pytest.mark.parametrize(
+    "selector", [JumpReLU(0.3), Relaxation("gumbel_subset", 3, 0.5)], ids=["no k", "k of the graph"]
+)
+def test_a_k_that_cannot_follow_a_schedule_is_refused(selector):
+    model, x = KSparseAutoencoder(7, 6, selector), images(32).astype(np.float32)
+    model.compile("adam", loss="mse")
+    with pytest.raises(ValueError, match="cannot follow a schedule"):
+        model.fit(x, x, verbose=0, callbacks=[KCurriculum(4, 3)])
+
+
 def test_says_what_is_wrong():
     def with_losses(*losses, k=2):
         return KSparseAutoencoder(7, 6, k, auxiliary_losses=losses)
@@ -506,7 +539,12 @@ def test_says_what_is_wrong():
         with pytest.raises(ValueError, match=rf"prefix is {prefix}; give .* 1 to 6"):
             with_losses(MultiTopK([(2, prefix, 1.0)]))
     with pytest.raises(ValueError, match="k = 2 weighs 0; give more than 0"):
-        MultiTopK([(2, 6, 0)])
+        MultiTopK((k, 6, weight) for k, weight in [(1, 1.0), (2, 0)])
+    for k in (2.5, True, "2", None, TopK, in_numpy.TopK(2)):
+        with pytest.raises(TypeError, match="give the number of active units, or a selector"):
+            KSparseAutoencoder(7, 6, k)
+    with pytest.raises(TypeError, match=r"prefix is 2\.5, not an integer"):
+        PrefixTopK(2, 2.5)
     with pytest.raises(TypeError, match="is no auxiliary loss"):
         with_losses("AuxK")
     model = KSparseAutoencoder(7, 6, PrefixTopK(2, 6))
@@ -528,3 +566,5 @@ def test_says_what_is_wrong():
     silent.b_enc.assign(np.full(6, -99))
     with pytest.raises(ValueError, match="k = 2 no unit is active"):
         silent.selector.calibrate(silent.pre_activations(images()))
+    with pytest.raises(ValueError, match=r"expected \(samples, 6\)"):
+        silent.selector.calibrate(images())

@@ -75,6 +75,32 @@ def test_gumbel_subset_is_that_of_numpy(monkeypatch):
     np.testing.assert_allclose(slopes, backward(dp), rtol=0, atol=1e-8)
 
 
+def test_seeds_differ_and_are_kept():
+    x = np.random.default_rng(0).uniform(size=(8, 9)).astype(np.float32)
+    drawn = {}
+    for seed in (1, 2):
+        selector = Relaxation("perturbed", 3, 0.5, seed=seed)
+        model = KSparseAutoencoder(9, 8, selector)
+        assert model.get_config()["k"]["config"]["seed"] == seed
+        h = ops.convert_to_tensor(x @ np.eye(9, 8, dtype=np.float32))
+        drawn[seed] = ops.convert_to_numpy(model.selector.weights_of(h))
+    assert (drawn[1] != drawn[2]).any()
+
+
+@pytest.mark.parametrize("kind", ["capped_simplex", "shift_sigmoid", "sparsemax", "entmax15"])
+def test_half_precision_has_slopes_even_where_a_row_is_saturated(kind):
+    h = np.array([[10, 10, 10, 0, 0, 0], [0.5, 0.1, 0.4, -0.3, 0.2, 0.0]], np.float16)
+    p, slopes = weights_and_slopes(kind, h, np.ones_like(h), k=3, temperature=0.5)
+    assert np.isfinite(p).all() and np.isfinite(slopes).all()
+
+
+@pytest.mark.parametrize("settings", [(8, 0.5), (0, 0.5), (3, 0.0), (3, -1.0)])
+@pytest.mark.parametrize("kind", ["shift_sigmoid", "sparsemax", "gumbel_subset"])
+def test_what_numpy_refuses_is_refused(kind, settings):
+    with pytest.raises(ValueError):
+        KSparseAutoencoder(9, 8, Relaxation(kind, *settings))
+
+
 @pytest.mark.parametrize("kind", relaxations.RELAXATIONS)
 def test_a_model_trains_with_it_and_is_exact_afterwards(kind):
     x = np.random.default_rng(0).uniform(size=(40, 9)).astype(np.float32)
