@@ -1,5 +1,6 @@
 """Models as files: what a card says of a model, and how the model is built from it again."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def load_model(path: str | Path) -> Any:
 def _described(module: Module) -> dict[str, Any]:
     """The class of a module, and its settings; modules among them are described in turn."""
     name = type(module).__name__
-    if getattr(ksae_lab, name, None) is not type(module):
+    if _class_called(name) is not type(module):
         raise ValueError(
             f"{name} is not a class of this package and cannot be saved; give one of its models, "
             "layers and selectors."
@@ -89,13 +90,10 @@ def _built(description: object, arrays: dict[str, np.ndarray], complaint: str) -
 
 
 def _made(description: object) -> Module:
-    """A new module as described, still with arrays of its own.
-
-    Its class is one of those on the face of the package, and nothing else: a card runs no code.
-    """
+    """A new module as described, still with arrays of its own."""
     name = description.get("class") if isinstance(description, dict) else None
-    kind = getattr(ksae_lab, name, None) if isinstance(name, str) else None
-    if not (isinstance(description, dict) and isinstance(kind, type) and issubclass(kind, Module)):
+    kind = _class_called(name) if isinstance(name, str) else None
+    if not isinstance(description, dict) or kind is None:
         raise ValueError(f"its class is {name!r}, which is no model of this package.")
     config = {key: _decoded(value) for key, value in description.items() if key != "class"}
     if config.get("dtype", "float32") not in _DTYPES:
@@ -109,6 +107,24 @@ def _made(description: object) -> Module:
         if type(value) is not type(again[key]) or value != again[key]:
             raise ValueError(f"{key} of {name} is {value!r}, where {again[key]!r} would do.")
     return module
+
+
+def _class_called(name: str) -> type[Module] | None:
+    """The module of this package with that name, and nothing else: a card runs no code.
+
+    Models are on the face, which imports them; their parts have been imported with them.
+    """
+    kind = getattr(ksae_lab, name, None)
+    if isinstance(kind, type) and issubclass(kind, Module):
+        return kind
+    parts = [part for part in _below(Module) if part.__module__.startswith("ksae_lab.")]
+    return next((part for part in parts if part.__name__ == name), None)
+
+
+def _below(kind: type) -> Iterator[type]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _below(each)
 
 
 def _decoded(value: object) -> object:

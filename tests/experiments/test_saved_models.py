@@ -223,6 +223,24 @@ def test_a_fingerprint_sees_every_byte():
     assert archive.fingerprint(rows) != archive.fingerprint(rows.T.reshape(2, 3))
 
 
+def test_a_new_selector_needs_no_entry_anywhere(path):
+    """One file is all that it takes; here it is as if the class stood in the package's."""
+
+    class TopHalf(TopK):
+        __module__ = "ksae_lab.nn.selectors"
+
+        def __init__(self):
+            super().__init__(N // 2)
+
+        def get_config(self):
+            return {}
+
+    model = KSparseAutoencoder(D, N, TopHalf(), rng=np.random.default_rng(0))
+    saved_models.save_model(model, path)
+    loaded = saved_models.load_model(path)
+    assert type(loaded.selector).__name__ == "TopHalf" and bits(loaded) == bits(model)
+
+
 # What cannot be saved
 
 
