@@ -1,6 +1,6 @@
 """Models as files: what a card says of a model, and how the model is built from it again."""
 
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +121,10 @@ def _class_called(name: str) -> type[Module] | None:
     return next((part for part in parts if part.__name__ == name), None)
 
 
-def _below(kind: type) -> Iterator[type]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from _below(each)
+def _below(kind: type) -> list[type]:
+    """All classes that inherit from this one."""
+    direct: list[type] = kind.__subclasses__()
+    return [*direct, *chain.from_iterable(map(_below, direct))]
 
 
 def _decoded(value: object) -> object:
