@@ -29,6 +29,7 @@ SLOW_FOLDERS = [ROOT / "book", ROOT / "notebooks"]
 SLOW_FOLDERS += [TESTS / room for room in ("keras", "labs", "notebooks", "site")]
 # And a test that uses one of these: TensorFlow is imported, or processes are started.
 SLOW_FIXTURES = {"tf", "keras", "cluster"}
+LONGEST = ROOT / "notebooks" / "dream_sweep" / "lab.ipynb"  # trains for a minute
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -47,7 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
     # Workers take whole files, in this order. Notebooks have the longest ones.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path.suffix != ".ipynb", item.path not in slow))
+    items.sort(
+        key=lambda item: (
+            item.path != LONGEST,
+            item.path.suffix != ".ipynb",
+            item.path not in slow,
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from tqdm import tqdm
 
+import ksae_lab
 from ksae_lab.data.datasets import Dataset, load_dataset
 from ksae_lab.evaluation.metrics import active_units, dead_units
 from ksae_lab.experiments import archive, sweep
@@ -96,7 +96,7 @@ def write(table: Path, rows: Iterable[Row]) -> None:
     """
     import pandas as pd
 
-    packages = ", ".join(f"{name} {version(name)}" for name in ("ksae-lab", "numpy"))
+    packages = f"ksae-lab {ksae_lab.__version__}, numpy {np.__version__}"
     stamp = f"# {command(table)}\n# Python {platform.python_version()}, {packages}\n"
     # In a column that holds words as well, pandas would write all digits.
     short = [{name: _short(value) for name, value in row.items()} for row in rows]

@@ -205,7 +205,7 @@ def gumbel_subset(
             dalpha += a * (rest * dp - dalpha - others) / temperature
         return dalpha.astype(h.dtype)
 
-    return sum(a for a, _ in rounds).astype(h.dtype), backward
+    return sum((a for a, _ in rounds), np.zeros_like(h)).astype(h.dtype), backward
 
 
 RELAXATIONS: dict[str, Callable[..., Relaxed]] = {

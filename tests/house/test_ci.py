@@ -2,7 +2,7 @@
 
 import re
 import shlex
-import sys
+import sysconfig
 from pathlib import Path
 
 import yaml
@@ -26,7 +26,7 @@ def test_hooks_fetch_nothing_and_call_what_is_installed():
                 assert arguments[0] in TARGETS
             else:
                 assert program == f".venv/bin/{Path(program).name}"
-                assert (Path(sys.prefix) / "bin" / Path(program).name).exists()
+                assert Path(sysconfig.get_path("scripts"), Path(program).name).exists()
     assert tools == ["ruff check", "ruff format", "mypy", "make check"]
 
 
