@@ -9,6 +9,7 @@ from . import nn as nn
 from . import training as training
 from .data.datasets import Dataset as Dataset
 from .data.datasets import load_dataset as load_dataset
+from .data.scaling import Scaling as Scaling
 from .evaluation.report import evaluate as evaluate
 from .experiments.saved_models import load_model as load_model
 from .experiments.saved_models import save_model as save_model
@@ -21,6 +22,7 @@ from .models.foldiak import Foldiak as Foldiak
 from .models.k_sparse import KSparseAutoencoder as KSparseAutoencoder
 from .models.krotov_hopfield import KrotovHopfield as KrotovHopfield
 from .models.network import Network as Network
+from .models.scaled import Scaled as Scaled
 from .models.sparse_coding import SparseCoding as SparseCoding
 from .models.sparse_dream import SparseDream as SparseDream
 from .models.two_step import TwoStepEncoder as TwoStepEncoder

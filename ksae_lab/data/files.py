@@ -1,42 +1,83 @@
-"""Read images and labels from the reader's own files, or say in one sentence why not."""
+"""The reader's own data, from a file, a folder, a table or an array; or one sentence why not."""
 
 import gzip
 import math
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-FORMATS = "a .npz, a .npy or an IDX file (...-idx3-ubyte or .idx, also with .gz)"
+from ksae_lab.data.optional import optional
+from ksae_lab.data.rows import OnDisk, Source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = (
+    "a .npz, .npy, .csv, .parquet or IDX file (...-idx3-ubyte or .idx, also with .gz), "
+    "or a folder of .png or .jpg images"
+)
+LABELS = ("label", "labels", "target", "class", "y")  # columns of a table that hold labels
+PICTURES = (".png", ".jpg", ".jpeg")
 
 
-def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the images of one file, and their labels where the file has any.
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What was found: x (n, …) as it lies there, one label for each sample (n,), and names.
 
-    Images come back with shape (n, 784), as uint8 or as floats in [0, 1]; labels as int64 with
-    shape (n,), or None. The labels of an IDX file are looked for in the file beside it that MNIST's
-    own naming gives (images -> labels, idx3 -> idx1).
-
-    Raises `FileNotFoundError` for a missing file and `ValueError` for anything in it that is not as
-    described here.
+    `image` is the shape of one sample where it is one, (height, width) or (height, width, colours).
+    `names` are those of the features, where there are any.
 
     Chapter 1.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}; give the path of {FORMATS}.")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; give the path of {FORMATS}.")
-    if path.suffix == ".npz":
-        x, y = _read_npz(path)
-    elif path.suffix == ".npy":
-        x, y = _read_npy(path), None
-    elif path.name.removesuffix(".gz").endswith(("idx3-ubyte", ".idx")):
-        x, y = read_idx(path), _idx_labels_beside(path)
-    else:
-        raise ValueError(f"{path} has a name of no known kind; expected {FORMATS}.")
-    x = _checked_images(x, path)
-    return x, None if y is None else _checked_labels(y, len(x), path)
+
+    x: Source
+    y: np.ndarray | None = None
+    image: tuple[int, ...] | None = None
+    names: tuple[str, ...] | None = None
+
+
+def read(source: Any) -> Samples:
+    """The samples of a file or folder, given by its path, of a pandas DataFrame, or of an array.
+
+    - An array (n, d) holds samples in rows, one (n, height, width) or (n, height, width, colours)
+      images. `.npy` and IDX hold one array, `.npz` an array `x` and perhaps labels `y`; the labels
+      of an IDX file are looked for beside it under MNIST's own name (images -> labels).
+      A `.npy` file stays on the disk.
+    - A table has a column for each feature, and perhaps one called `label`, `target`, `class` or
+      `y`. A CSV file may have a line of names.
+    - A folder has images of one size; if they lie in folders in it, these are their labels.
+
+    x is numbers of any real type and sign, at least 10 samples; labels are integers or words.
+
+    Raises `FileNotFoundError` for a missing file, `ImportError` where a package for the format is
+    missing, and `ValueError` for anything in it that is not as described here.
+
+    Chapter 1.
+    """
+    if isinstance(source, str | Path):
+        path = Path(source)
+        return _checked(_from_path(path), str(path))
+    if hasattr(source, "columns") and hasattr(source, "to_numpy"):
+        return _checked(_from_frame(source, "the table"), "the table")
+    if hasattr(source, "tocsr"):
+        raise ValueError(
+            "The data are a sparse matrix; give a dense array (`x.toarray()`), "
+            "or use `ksae_lab.sklearn.KSparseCoder`."
+        )
+    try:
+        x = np.asarray(source)
+    except ValueError:
+        raise ValueError(
+            "The data are no array: their rows differ in length; give rows of equal length."
+        ) from None
+    if np.ma.isMaskedArray(source) and np.ma.getmaskarray(source).any():
+        raise ValueError("The data have masked entries; fill them in, or leave out their rows.")
+    return _checked(Samples(x), "the array")
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -50,7 +91,7 @@ def read_idx(path: Path) -> np.ndarray:
     with _whole(path), opened(path, "rb") as file:
         raw = file.read()
     # The header: two zeros, the type of a number (8: unsigned byte), how many axes, their lengths.
-    if raw[:3] != b"\x00\x00\x08" or len(raw) < 4 + 4 * raw[3]:
+    if raw[:3] != b"\x00\x00\x08" or len(raw) < 5 or not raw[3] or len(raw) < 4 + 4 * raw[3]:
         raise ValueError(
             f"{path} does not begin as an IDX file of unsigned bytes does; "
             "check that it is one, and make or download it again."
@@ -65,6 +106,24 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(shape)
 
 
+def _from_path(path: Path) -> Samples:
+    try:
+        exists = "\0" not in str(path) and path.exists()
+    except OSError as error:  # a name that is too long, say
+        raise ValueError(f"{path} is no path ({error.strerror}); give that of {FORMATS}.") from None
+    if not exists:
+        raise FileNotFoundError(f"There is no file {str(path)!r}; give the path of {FORMATS}.")
+    if path.is_dir():
+        return _from_folder(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is no plain file; give the path of {FORMATS}.")
+    if path.name.removesuffix(".gz").endswith(("idx3-ubyte", ".idx")):
+        return Samples(read_idx(path), _idx_labels_beside(path))
+    if path.suffix not in _READERS:
+        raise ValueError(f"{path} has a name of no known kind; expected {FORMATS}.")
+    return _READERS[path.suffix](path)
+
+
 def _idx_labels_beside(path: Path) -> np.ndarray | None:
     name = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
     for labels in (path.with_name(name), path.with_name(name + ".gz")):
@@ -73,23 +132,96 @@ def _idx_labels_beside(path: Path) -> np.ndarray | None:
     return None
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _from_npz(path: Path) -> Samples:
     # Opened here: where np.load fails, it leaves open what it opened.
     with _whole(path), open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-        result = archive.files
-        arrays = {key: archive[key] for key in ("x", "y") if key in result}
+        found = archive.files
+        arrays = {key: np.asarray(archive[key]) for key in ("x", "y") if key in found}
+        members = zipfile.ZipFile(file).namelist()
     if "x" not in arrays:
         raise ValueError(
-            f"{path} has no array named x (it has: {', '.join(result) or 'nothing'}); "
+            f"{path} has no array named x (it has: {', '.join(found) or 'nothing'}); "
             "save it with np.savez(path, x=images, y=labels)."
         )
-    return arrays["x"], arrays.get("y")
+    if twice := sorted({name for name in members if members.count(name) > 1}):
+        raise ValueError(f"{path} holds {twice[0]} twice; save it again with one of each name.")
+    return Samples(arrays["x"], arrays.get("y"))
 
 
-def _read_npy(path: Path) -> np.ndarray:
-    # Not np.load: it would open an archive under this name too, and return no array.
-    with _whole(path), open(path, "rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+def _from_npy(path: Path) -> Samples:
+    with _whole(path):
+        return Samples(OnDisk(path))
+
+
+def _from_csv(path: Path) -> Samples:
+    pandas = optional("pandas", path)
+    with _whole(path):
+        frame = pandas.read_csv(path)
+        if all(_is_number(name) for name in frame.columns):
+            frame = pandas.read_csv(path, header=None)
+    return _from_frame(frame, str(path))
+
+
+def _from_parquet(path: Path) -> Samples:
+    pandas = optional("pandas", path)
+    optional("pyarrow", path)
+    with _whole(path):
+        frame = pandas.read_parquet(path)
+    return _from_frame(frame, str(path))
+
+
+_READERS: dict[str, Callable[[Path], Samples]] = {
+    ".npz": _from_npz,
+    ".npy": _from_npy,
+    ".csv": _from_csv,
+    ".parquet": _from_parquet,
+}
+
+
+def _from_frame(frame: "pd.DataFrame", where: str) -> Samples:
+    labels = [name for name in frame.columns if str(name).lower() in LABELS]
+    if len(labels) > 1:
+        raise ValueError(
+            f"{where} has {len(labels)} columns of labels ({', '.join(map(str, labels))}); "
+            "keep one of them, or rename the others."
+        )
+    features = frame.drop(columns=labels)
+    for name, kind in features.dtypes.items():
+        if kind.kind not in "buif":
+            raise ValueError(
+                f"The column {name!r} of {where} is of type {kind}; expected numbers: "
+                "leave it out, or call it `label` if it says what a sample is."
+            )
+    y = frame[labels[0]].to_numpy() if labels else None
+    if y is not None and y.dtype == object:
+        y = y.astype(str)
+    names = tuple(map(str, features.columns))
+    numbered = names == tuple(map(str, range(len(names))))
+    return Samples(features.to_numpy(), y, names=None if numbered else names)
+
+
+def _from_folder(folder: Path) -> Samples:
+    files = sorted(
+        file for file in folder.rglob("*") if file.suffix.lower() in PICTURES and file.is_file()
+    )
+    if not files:
+        raise ValueError(f"{folder} is a folder without images; give the path of {FORMATS}.")
+    image = optional("PIL.Image", folder)
+    pictures: list[np.ndarray] = []
+    for file in files:
+        with _whole(file), image.open(file) as picture:
+            colours = picture.mode not in ("1", "L")
+            pixels = np.asarray(picture.convert("RGB" if colours else "L"))
+        if pictures and pixels.shape != pictures[0].shape:
+            raise ValueError(
+                f"{file} is of shape {pixels.shape} where {files[0]} is {pictures[0].shape}; "
+                "bring all images to one size and one kind of colour."
+            )
+        pictures.append(pixels)
+    parents = [file.parent.relative_to(folder) for file in files]
+    labelled = all(len(parent.parts) == 1 for parent in parents)
+    y = np.array([str(parent) for parent in parents]) if labelled else None
+    return Samples(np.stack(pictures), y)
 
 
 @contextmanager
@@ -97,7 +229,7 @@ def _whole(path: Path) -> Iterator[None]:
     """Turn the dozen ways in which reading a broken file can fail into one sentence."""
     try:
         yield
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, PermissionError, ImportError):
         raise
     except Exception:
         raise ValueError(
@@ -106,52 +238,53 @@ def _whole(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _checked_images(x: np.ndarray, path: Path) -> np.ndarray:
-    if x.shape[1:] not in ((784,), (28, 28)):
+def _is_number(text: object) -> bool:
+    try:
+        float(str(text))
+    except ValueError:
+        return False
+    return True
+
+
+def _checked(found: Samples, where: str) -> Samples:
+    """The samples, once their shapes and types are sure; which of them are images is said."""
+    x = found.x
+    if x.dtype.kind not in "buif":
         raise ValueError(
-            f"The images in {path} have shape {x.shape}; "
-            "expected (n, 784) or (n, 28, 28): resize or reshape them."
+            f"The samples in {where} are of type {x.dtype}; expected real numbers: "
+            "convert them with astype."
+        )
+    if x.ndim not in (2, 3, 4) or (x.ndim == 4 and x.shape[3] > 4):
+        raise ValueError(
+            f"The samples in {where} have shape {x.shape}; expected (n, features), "
+            "(n, height, width) or (n, height, width, colours): reshape them."
         )
     if len(x) < 10:
         raise ValueError(
-            f"{path} holds too few images to split ({len(x)}); give at least 10, better thousands."
+            f"{where} holds too few samples to split ({len(x)}); "
+            "give at least 10, better thousands."
         )
-    x = x.reshape(len(x), 784)
-    if x.dtype == np.uint8:
-        if x.max() == 1:
-            raise ValueError(
-                f"The pixels in {path} are 0 and 1 as uint8, where 255 is white; "
-                "store them as floats, or multiply them by 255."
-            )
-        return x
-    if not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(
-            f"The pixels in {path} are of type {x.dtype}; expected uint8 (0 to 255) "
-            "or floats in [0, 1]: convert them with astype."
-        )
-    if not np.isfinite(x).all():
-        first = int(np.argmin(np.isfinite(x).all(axis=1)))
-        raise ValueError(
-            f"Image {first} in {path} holds NaN or infinity; expected numbers in [0, 1]: "
-            "replace those pixels or leave out the image."
-        )
-    if x.min() < 0 or x.max() > 1:
-        raise ValueError(
-            f"The pixels in {path} lie between {x.min():g} and {x.max():g}; expected floats "
-            "in [0, 1]: rescale them, or store 0 to 255 as uint8."
-        )
-    return x
+    if 0 in x.shape:
+        raise ValueError(f"The samples in {where} have shape {x.shape}: there is nothing in them.")
+    y = None if found.y is None else checked_labels(found.y, len(x), where)
+    return replace(found, y=y, image=x.shape[1:] if x.ndim > 2 else None)
 
 
-def _checked_labels(y: np.ndarray, n: int, path: Path) -> np.ndarray:
+def checked_labels(y: np.ndarray, n: int, where: str) -> np.ndarray:
+    """Labels y (n,) as int64 or as words; `ValueError` for others, `where` says whose they are.
+
+    Chapter 1.
+    """
     if y.shape != (n,):
         raise ValueError(
-            f"The labels of {path} have shape {y.shape} where its {n} images ask for ({n},); "
-            "give one label for each image."
+            f"The labels of {where} have shape {y.shape} where its {n} samples ask for ({n},); "
+            "give one label for each."
         )
-    if not np.issubdtype(y.dtype, np.integer):
+    if y.dtype.kind in "US":
+        return y.astype(str)
+    if y.dtype.kind not in "bui" or (y.dtype.kind == "u" and y.max() > np.iinfo(np.int64).max):
         raise ValueError(
-            f"The labels of {path} are of type {y.dtype}; "
-            "expected whole numbers: convert them with y.astype(int)."
+            f"The labels of {where} are of type {y.dtype}; expected whole numbers below 2^63 "
+            "or words: convert them with y.astype(int)."
         )
     return y.astype(np.int64)

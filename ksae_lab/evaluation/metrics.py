@@ -3,8 +3,11 @@
 import math
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+
+from ksae_lab.data.optional import optional
 
 
 def squared_errors(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
@@ -59,29 +62,39 @@ def fvu(x: np.ndarray, x_hat: np.ndarray) -> float:
     return float(((x - x_hat) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum())
 
 
-def ssim(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
+def ssim(x: np.ndarray, x_hat: np.ndarray, image: tuple[int, ...] | None = None) -> np.ndarray:
     """Mean structural similarity of each image and its reconstruction, 1 for equal ones: (batch,).
 
-    x and x_hat are square images with grey levels from 0 to 1, of shape (batch, d).
+    x and x_hat are images with grey levels from 0 to 1, of shape (batch, d). `image` is the shape
+    of one, (height, width) or (height, width, colours); without it they are square and grey. Of
+    colours the mean is taken.
     Means, variances and covariance are taken under a Gaussian of 1.5 pixels, 11 wide, at every
     place where it fits into the image.
 
-    Raises `ValueError` if the shapes differ, or d is not the square of 11 or more.
+    Raises `ValueError` if the shapes differ, or an image is less than 11 high or wide, and
+    `ImportError` without scikit-image.
 
     Source: Wang et al. (2004), with their constants.
     Lab 2.
     """
-    from skimage.metrics import structural_similarity
-
+    similarity = optional("skimage.metrics", "SSIM").structural_similarity
     side = math.isqrt(x.shape[-1])
-    if x.ndim != 2 or x.shape != x_hat.shape or side < 11 or side**2 != x.shape[1]:
+    shape = image or (side, side)
+    if (
+        x.ndim != 2
+        or x.shape != x_hat.shape
+        or min(shape[:2]) < 11
+        or math.prod(shape) != x.shape[1]
+    ):
+        expected = f"images {shape}" if image else "d the square"
         raise ValueError(
             f"The images have shapes {x.shape} and {x_hat.shape}; "
-            "expected (batch, d) for both, with d the square of 11 or more."
+            f"expected (batch, d) for both, with {expected} of 11 or more."
         )
-    settings = {"data_range": 1, "gaussian_weights": True, "use_sample_covariance": False}
-    pairs = zip(x.reshape(-1, side, side), x_hat.reshape(-1, side, side), strict=True)
-    return np.array([structural_similarity(a, b, sigma=1.5, **settings) for a, b in pairs])
+    settings: dict[str, Any] = {"data_range": 1, "gaussian_weights": True, "sigma": 1.5}
+    settings |= {"use_sample_covariance": False, "channel_axis": -1 if len(shape) > 2 else None}
+    pairs = zip(x.reshape(-1, *shape), x_hat.reshape(-1, *shape), strict=True)
+    return np.array([similarity(a, b, **settings) for a, b in pairs])
 
 
 def active_units(z: np.ndarray) -> np.ndarray:
@@ -130,7 +143,16 @@ def selection_entropy(z: np.ndarray) -> float:
     Source: Shannon (1948).
     Chapter 13.
     """
-    counts = selection_counts(z)
+    return entropy_of(selection_counts(z))
+
+
+def entropy_of(counts: np.ndarray) -> float:
+    """`selection_entropy` for whom the selections of each unit (n,) are known: a scalar in bits.
+
+    Raises `ValueError` if no unit was ever selected.
+
+    Chapter 13.
+    """
     if not counts.any():
         raise ValueError("No unit is active in any code, so nothing was selected; give others.")
     p = counts[counts > 0] / counts.sum()

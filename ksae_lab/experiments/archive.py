@@ -12,6 +12,8 @@ import json
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ import safetensors
 import safetensors.numpy
 
 import ksae_lab
+from ksae_lab.data.paths import user_path
+from ksae_lab.data.rows import Rows
 
 FORMAT = "ksae-lab"
 VERSION = 2
@@ -107,6 +111,24 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], Card]:
         raise ValueError(f"{weights_path} holds no arrays ({error}); write both again.") from None
 
 
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a card of the right checksum, made by hand, into a sentence.
+
+    Raises `ValueError` in place of what a missing or wrong field, or an array of another shape,
+    would have raised.
+
+    Chapter 6.
+    """
+    try:
+        yield
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} does not say what it should ({type(error).__name__}: {_one_line(error)}): it "
+            "was made by hand or by another version; delete it, or bring the right one back."
+        ) from None
+
+
 def put(path: Path, content: bytes) -> None:
     """Write a whole file in place of the earlier one, or leave that as it is.
 
@@ -143,15 +165,18 @@ def remove(path: Path) -> None:
     _sweep(path, keep=None)
 
 
-def fingerprint(*arrays: np.ndarray) -> str:
+def fingerprint(*arrays: np.ndarray | Rows) -> str:
     """SHA-256, in hexadecimal, of the dtypes, the shapes and all bytes of arrays of any shapes.
+
+    Rows (n, d) that are read as they are needed have that of the array that they stand for.
 
     Chapter 6.
     """
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
-        digest.update(array.tobytes())
+        for block in array.blocks() if isinstance(array, Rows) else [array]:
+            digest.update(block.tobytes())
     return digest.hexdigest()
 
 
@@ -173,6 +198,10 @@ def _settle(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _sweep(path: Path, keep: Path | None) -> None:
@@ -205,7 +234,7 @@ def _number(value: object) -> int | float | bool:
 
 
 def _card_path(path: str | Path) -> Path:
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.suffix != ".json":
         raise ValueError(f"{path} does not end in .json; give the path of the card.")
     return path

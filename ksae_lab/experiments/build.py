@@ -15,6 +15,8 @@ from ksae_lab.training.loop import Callback, Trainer
 from ksae_lab.training.optimizers import SGD, AdaGrad, Adam, BaseOptimizer, RMSprop
 from ksae_lab.training.schedules import geometric, k_curriculum, linear
 
+MOST = 50_000  # samples that a dream's prototypes may be drawn from
+
 
 def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
     """The training that an experiment describes, ready to go.
@@ -24,7 +26,7 @@ def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
     rng = np.random.default_rng(experiment.seed)
     x, validation = dataset.x_train, (dataset.x_val,)
     if experiment.fit_on == "train+validation":
-        x = np.concatenate([x, dataset.x_val])
+        x = dataset.joined("train", "val")
     optimizer, length = _optimizer(experiment.optimizer), experiment.training
     n_units = (experiment.dream or experiment.model).n_units
     monitor = DeadUnitMonitor(n_units, after=length.dead_after or len(x))
@@ -113,7 +115,7 @@ def _dream(
         wanted.sparsity,
         wanted.norm_weight,
         wanted.init,
-        images=x,
+        images=x[:MOST],
         inhibition=wanted.inhibition,
         rng=rng,
     )

@@ -20,10 +20,10 @@ class Checkpoint(Callback):
     Lab 2.
     """
 
-    def __init__(self, path: Path, facts: dict[str, Any], seconds: float):
+    def __init__(self, path: Path, facts: dict[str, Any]):
         self.path = path
         self.facts = facts
-        self.earlier = seconds  # of processor time, in sittings before this one
+        self.earlier = 0.0  # seconds of the processor, in sittings before this one
         self.started = time.process_time()
         self.written = time.monotonic()
 

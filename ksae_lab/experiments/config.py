@@ -7,7 +7,7 @@ import difflib
 import json
 import re
 import reprlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,42 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from ksae_lab.experiments.settings import Experiment, Settings
+from ksae_lab.data.paths import user_path
+from ksae_lab.experiments.settings import Experiment, Settings, merged, nested
 
 
-def load(path: str | Path) -> Experiment:
-    """The experiment that a YAML or JSON file describes.
+def load(path: str | Path | None, changes: Sequence[str] = ()) -> Experiment:
+    """The experiment that a YAML or JSON file describes; without a file, the book's settings.
+
+    Each of `changes` gives a setting another value, such as "model.k=5".
 
     Raises `FileNotFoundError` for a missing file, and `ValueError`, in one sentence with the key's
     path, for a file that cannot be read or a setting that is not as `Experiment` asks.
 
     Lab 2.
     """
-    settings = read(path)
+    settings = {} if path is None else read(path)
     if "sweep" in settings:
         raise ValueError(f"{path}: it lists many runs; give it to `sweep`.")
-    return check(settings, str(path))
+    return check(changed(settings, changes), "these settings" if path is None else str(path))
+
+
+def changed(settings: Settings, changes: Sequence[str]) -> Settings:
+    """The settings with other values, each change such as "model.k=5" or "curriculum=null".
+
+    Raises `ValueError` for what is no such change.
+
+    Lab 2.
+    """
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals or not all(name.split(".")):
+            raise ValueError(f"{change!r} changes nothing; write it as model.k=5.")
+        try:
+            settings = merged(settings, nested(name, yaml.load(value, _Loader)))
+        except yaml.YAMLError:
+            raise ValueError(f"{value!r} is no value for {name}; write it as in a file.") from None
+    return settings
 
 
 def read(path: str | Path) -> Settings:
@@ -41,7 +62,7 @@ def read(path: str | Path) -> Settings:
 
     Chapter 13.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

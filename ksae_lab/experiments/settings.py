@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, model_validator
 from pydantic_core import core_schema
 
+from ksae_lab.data.scaling import SCALINGS
 from ksae_lab.models.sparse_dream import INITS
 from ksae_lab.nn.activations import ACTIVATIONS
 from ksae_lab.nn.penalties import PENALTIES
@@ -172,7 +173,12 @@ class Experiment(_Section):
     Lab 2.
     """
 
-    data: str = Field("mnist5k", min_length=1, description="name of a data set, or path of a file")
+    data: str = Field(
+        "mnist5k", min_length=1, description="name of a data set, or path of a file or folder"
+    )
+    scaling: Annotated[str, _one_of(SCALINGS)] | None = Field(
+        None, description="what is done to the numbers first; null: bytes are divided by 255"
+    )
     fit_on: Literal["train", "train+validation"] = Field("train", description="images to learn")
     seed: int = Field(0, ge=0, lt=2**63, description="start of the random numbers")
     model: Model = Model()
@@ -237,3 +243,26 @@ def flat(settings: Settings) -> Settings:
         inner = value if isinstance(value, dict) else {}
         row |= {f"{key}.{name}": of for name, of in inner.items()} or {key: value}
     return row
+
+
+def merged(base: Settings, changes: Settings | None) -> Settings:
+    """`base` with `changes`, section by section; a scalar, a list or null replaces what was there.
+
+    Chapter 13.
+    """
+    result = dict(base)
+    for key, value in (changes or {}).items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        result[key] = merged(base[key], value) if both else value
+    return result
+
+
+def nested(name: str, value: object) -> Settings:
+    """{"model": {"k": 5}} for "model.k" and 5.
+
+    Chapter 13.
+    """
+    settings: Any = value
+    for key in reversed(name.split(".")):
+        settings = {key: settings}
+    return settings

@@ -30,8 +30,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from ksae_lab.data.optional import optional
+from ksae_lab.data.paths import user_path
 from ksae_lab.experiments import archive, config
-from ksae_lab.experiments.settings import Experiment, Settings, flat
+from ksae_lab.experiments.settings import Experiment, Settings, flat, merged, nested
 from ksae_lab.experiments.train import COST, MODEL, train
 
 if TYPE_CHECKING:
@@ -39,6 +41,21 @@ if TYPE_CHECKING:
 
 ERROR, LOCK = "error.txt", "lock"
 TABLE = "table.csv"
+# What readers of tables take for a missing value, in small letters.
+MISSING = {
+    "",
+    "na",
+    "nan",
+    "-nan",
+    "null",
+    "none",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "#na",
+    "1.#ind",
+    "1.#qnan",
+}
 
 
 @dataclass(frozen=True)
@@ -53,11 +70,11 @@ class Planned:
 
     def folder(self, out: str | Path) -> Path:
         """Where the run's files go, below the sweep's folder `out`."""
-        return Path(out).expanduser() / "runs" / self.experiment.hash[:16]
+        return user_path(out, "folder") / "runs" / self.experiment.hash[:16]
 
 
-def load(path: str | Path) -> list[Planned]:
-    """The runs of a sweep's file, the last axis varying fastest.
+def load(path: str | Path, changes: Sequence[str] = ()) -> list[Planned]:
+    """The runs of a sweep's file, the last axis varying fastest; `changes` as in `config.load`.
 
     Raises `FileNotFoundError` for a missing file and `ValueError`, in one sentence, for a file that
     cannot be read, an axis without values, a run that is no experiment, and one that stands there
@@ -65,17 +82,22 @@ def load(path: str | Path) -> list[Planned]:
 
     Chapter 13.
     """
-    base = config.read(path)
+    base = config.changed(config.read(path), changes)
     axes = base.pop("sweep", None)
     if not isinstance(axes, dict) or not axes:
         raise ValueError(
             f"{path} says nothing to vary; add a section such as `sweep: {{seed: [0, 1]}}`."
         )
+    for name in axes:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{path}: {name!r} is no name of what varies; give a setting, such as `model.k`."
+            )
     plan: dict[str, Planned] = {}
     for combination in product(*(_levels(path, name, axis) for name, axis in axes.items())):
         settings, levels = base, {}
-        for name, level, changes in combination:
-            settings = merged(settings, changes)
+        for name, level, its_own in combination:
+            settings = merged(settings, its_own)
             if isinstance(axes[name], dict):
                 levels[name] = level
         here = ", ".join(f"{name} {level}" for name, level, _ in combination)
@@ -86,7 +108,7 @@ def load(path: str | Path) -> list[Planned]:
     return list(plan.values())
 
 
-def run(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
+def run(plan: Sequence[Planned], out: str | Path, *, quiet: bool = False) -> "pd.DataFrame":
     """Do what is missing of a plan in the folder `out`, and return its table.
 
     joblib decides where: one after the other, unless the call stands in a `with` such as
@@ -94,7 +116,8 @@ def run(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
     `joblib.parallel_config(backend="dask")`. Each run has one thread for its matrices, so that
     numbers do not depend on the place.
     A run that fails leaves its error in the table, and is tried again by the next call.
-    A bar counts the runs. Ctrl-C raises `KeyboardInterrupt`; the table holds what is finished.
+    A bar counts the runs, unless `quiet`. Ctrl-C raises `KeyboardInterrupt`; the table holds what
+    is finished.
 
     Raises `OSError` if `out` cannot be written, and `ChildProcessError`, one of its kinds, if a
     worker of this machine was killed.
@@ -103,14 +126,16 @@ def run(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
     """
     import joblib
 
-    out = Path(out).expanduser()
+    out = user_path(out, "folder").absolute()  # workers may stand elsewhere
     missing = [run for run in plan if not (run.folder(out) / MODEL).exists()]
     write(table(plan, out), out / TABLE)  # whatever is wrong with the folder shows now
     done = joblib.Parallel(return_as="generator_unordered")(
-        joblib.delayed(_complete)(run.experiment, run.folder(out)) for run in missing
+        joblib.delayed(_complete)(run.experiment, run.folder(out), Path.cwd()) for run in missing
     )
     try:
-        bar = tqdm(done, "sweep", len(plan), initial=len(plan) - len(missing), unit="run")
+        finished = len(plan) - len(missing)
+        hidden: dict[str, Any] = {"disable": True} if quiet else {}
+        bar = tqdm(done, "sweep", len(plan), initial=finished, unit="run", **hidden)
         for _ in bar:
             pass
     except BrokenExecutor:
@@ -135,15 +160,14 @@ def table(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
 
     Chapter 13.
     """
-    import pandas as pd
-
     rows = []
     for run in plan:
         folder, facts, versions, error = run.folder(out), {}, {}, None
         if (folder / MODEL).exists():
             _, card = archive.read(folder / MODEL)
-            cost = json.loads((folder / COST).read_text(encoding="utf-8"))
-            facts = card["facts"]["metrics"] | card["facts"]["training"] | cost
+            with archive.understood(folder):
+                cost = json.loads((folder / COST).read_text(encoding="utf-8"))
+                facts = card["facts"]["metrics"] | card["facts"]["training"] | cost
             versions = {f"version.{name}": of for name, of in card["libraries"].items()}
         elif (folder / ERROR).exists():
             error = (folder / ERROR).read_text(encoding="utf-8")
@@ -157,7 +181,8 @@ def table(plan: Sequence[Planned], out: str | Path) -> "pd.DataFrame":
             | versions
             | {"experiment": run.experiment.hash, "error": error}
         )
-    return pd.DataFrame(rows)
+    frame: pd.DataFrame = optional("pandas", "A sweep's table").DataFrame(rows)
+    return frame
 
 
 def write(result: "pd.DataFrame", path: str | Path) -> None:
@@ -168,37 +193,25 @@ def write(result: "pd.DataFrame", path: str | Path) -> None:
 
     Chapter 13.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.suffix == ".csv":
         archive.put(path, result.to_csv(index=False).encode())
     elif path.suffix == ".parquet":
-        try:
-            table = result.to_parquet(index=False)
-        except ImportError:
-            raise ImportError(
-                f"{path} needs pyarrow; install ksae-lab[parquet], or choose .csv."
-            ) from None
-        archive.put(path, table)
+        optional("pyarrow", path, "choose .csv")
+        archive.put(path, result.to_parquet(index=False))
     else:
         raise ValueError(f"{path} ends neither in .csv nor in .parquet; choose one of them.")
-
-
-def merged(base: Settings, changes: Settings | None) -> Settings:
-    """`base` with `changes`, section by section; a scalar, a list or null replaces what was there.
-
-    Chapter 13.
-    """
-    result = dict(base)
-    for key, value in (changes or {}).items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        result[key] = merged(base[key], value) if both else value
-    return result
 
 
 def _levels(path: str | Path, name: str, axis: object) -> list[tuple[str, str, Settings]]:
     """The axis' name with each of its levels: how it is called, and the settings it changes."""
     if isinstance(axis, dict) and axis:
         for level, changes in axis.items():
+            if str(level).lower() in MISSING:
+                raise ValueError(
+                    f"{path}: the level {str(level)!r} of {name} would be read as a missing value "
+                    "from the table; give it another name."
+                )
             if not isinstance(changes, dict | None):
                 raise ValueError(
                     f"{path}, {name} {level}: its settings are {reprlib.repr(changes)}; "
@@ -206,23 +219,17 @@ def _levels(path: str | Path, name: str, axis: object) -> list[tuple[str, str, S
                 )
         return [(name, str(level), changes) for level, changes in axis.items()]
     if isinstance(axis, list) and axis:
-        return [(name, str(value), _nested(name, value)) for value in axis]
+        return [(name, str(value), nested(name, value)) for value in axis]
     raise ValueError(
         f"{path}: `sweep.{name}` is {reprlib.repr(axis)}; "
         "give a list of values, or levels by name with the settings of each."
     )
 
 
-def _nested(name: str, value: object) -> Settings:
-    """{"model": {"k": 5}} for "model.k" and 5."""
-    nested: Any = value
-    for key in reversed(name.split(".")):
-        nested = {key: nested}
-    return nested
-
-
-def _complete(experiment: Experiment, folder: Path) -> None:
+def _complete(experiment: Experiment, folder: Path, base: Path) -> None:
     """One run, in whatever process it is given to; a lock keeps a second one out meanwhile.
+
+    `base` is where the sweep was started: paths of data begin there.
 
     The other one may be an orphan, whose sweep was killed: the lock goes when it is done or dead.
     """
@@ -233,7 +240,7 @@ def _complete(experiment: Experiment, folder: Path) -> None:
     quiet = np.errstate(over="ignore", invalid="ignore")  # training says if the loss runs away
     with FileLock(folder / LOCK), threadpool_limits(1), quiet:
         try:
-            train(experiment, folder, resume=True, quiet=True)
+            train(experiment, folder, resume=True, quiet=True, base=base)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             archive.put(folder / ERROR, text.encode())

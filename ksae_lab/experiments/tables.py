@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 import ksae_lab
 from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.data.optional import optional
 from ksae_lab.evaluation.metrics import active_units, dead_units
 from ksae_lab.experiments import archive, sweep
 from ksae_lab.experiments.build import build
@@ -94,13 +95,12 @@ def write(table: Path, rows: Iterable[Row]) -> None:
 
     Chapter 14.
     """
-    import pandas as pd
-
+    pandas = optional("pandas", table)
     packages = f"ksae-lab {ksae_lab.__version__}, numpy {np.__version__}"
     stamp = f"# {command(table)}\n# Python {platform.python_version()}, {packages}\n"
     # In a column that holds words as well, pandas would write all digits.
     short = [{name: _short(value) for name, value in row.items()} for row in rows]
-    text = pd.DataFrame(short).to_csv(index=False, float_format="%.6g")
+    text = pandas.DataFrame(short).to_csv(index=False, float_format="%.6g")
     archive.put(table, (stamp + text).encode())
 
 
@@ -179,11 +179,9 @@ def _short(value: object) -> object:
 
 def _rows(table: Path) -> dict[Key, Row]:
     """The rows that a table has, as text, by variant and seed; none if it is not there."""
-    import pandas as pd
-
     if not table.exists():
         return {}
-    rows = pd.read_csv(table, comment="#", dtype=str, keep_default_na=False)
+    rows = optional("pandas", table).read_csv(table, comment="#", dtype=str, keep_default_na=False)
     if list(rows.columns[:3]) != ["variant", "seed", "settings"]:
         raise ValueError(
             f"{table} does not begin with variant, seed and settings; move it away, and it is made."

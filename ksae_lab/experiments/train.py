@@ -11,17 +11,18 @@ import io
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, cast
 
 from ksae_lab.data.datasets import NAMES, Dataset, load_dataset
+from ksae_lab.data.paths import user_path
 from ksae_lab.evaluation import metrics
 from ksae_lab.evaluation.report import evaluate
 from ksae_lab.experiments import archive, config, saved_models
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.checkpoints import Checkpoint, restore
 from ksae_lab.experiments.settings import Experiment, flat
+from ksae_lab.models.base import Coder
+from ksae_lab.models.scaled import Scaled
 from ksae_lab.nn.selectors import HasSelector, TopK
 from ksae_lab.training.loop import History
 
@@ -30,11 +31,17 @@ HISTORY, SETTINGS, COST = "history.csv", "experiment.yaml", "cost.json"
 
 
 def train(
-    experiment: Experiment, out: str | Path, *, resume: bool = False, quiet: bool = False
+    experiment: Experiment,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    base: Path | None = None,
 ) -> dict[str, Any]:
     """Train, and leave the model and its history in the folder `out`; returns its test metrics.
 
-    `quiet` shows no bar, for one training among many.
+    `quiet` shows no bar, for one training among many. A relative path of data begins at the folder
+    `base`, where one is given, else where we stand.
 
     `resume` goes on with what `out` holds: from the checkpoint, bit for bit to where it would have
     come without an interruption; from the start if there is none; and what is finished is left as
@@ -46,35 +53,57 @@ def train(
 
     Lab 2.
     """
-    out = Path(out).expanduser()
+    out = user_path(out, "folder")
     result = {name: (out / name).exists() for name in (MODEL, CHECKPOINT)}
     if any(result.values()) and not resume:
         state = "finished" if result[MODEL] else "unfinished"
         raise ValueError(f"{out} holds a training, {state}; resume it or choose another folder.")
     if any(result.values()):
         arrays, card = archive.read(out / (MODEL if result[MODEL] else CHECKPOINT))
-        _check_settings(card, experiment, out)
+        with archive.understood(out):
+            changed = _changes(card, experiment)
+        if changed:
+            raise ValueError(
+                f"{out} holds the training of another experiment: {', '.join(changed[:3])}; "
+                "put the settings back or choose another folder."
+            )
+    foreign = [name for name in (HISTORY, COST) if (out / name).exists()]
+    if foreign and not any(result.values()):
+        raise ValueError(
+            f"{out} holds a {foreign[0]} and no training that it could be of; "
+            "choose another folder, or move it away."
+        )
     if result[MODEL]:
         archive.remove(out / CHECKPOINT)  # if the end came just before
-        return card["facts"]["metrics"]
+        with archive.understood(out / MODEL):
+            return _metrics(card)
     if result[CHECKPOINT] and card["version"] != archive.VERSION:
         raise ValueError(
             f"The checkpoint in {out} is of an older version of ksae_lab, which named its parts "
             "otherwise; go on with that version, or start again in another folder."
         )
 
-    dataset = load_dataset(experiment.data)
+    data = experiment.data
+    if base is not None and data not in NAMES and (base / data).exists():
+        data = str(base / data)
+    dataset = load_dataset(data, experiment.scaling)
     facts = {
-        "data": {"name": dataset.name, "sha256": _fingerprint(dataset)},
+        "data": {
+            "name": dataset.name,
+            "sha256": _fingerprint(dataset),
+            "image": list(dataset.image) if dataset.image else None,
+        },
         "experiment": experiment.hash,
         "config": experiment.model_dump(mode="json"),
     }
     run = build(experiment, dataset)
     run.quiet = quiet
-    checkpoint = Checkpoint(out / CHECKPOINT, facts, card["seconds"] if result[CHECKPOINT] else 0.0)
+    checkpoint = Checkpoint(out / CHECKPOINT, facts)
     if result[CHECKPOINT]:
-        _check_images(card, dataset, out)
-        restore(run, arrays, card)
+        check_images(card, dataset, out)
+        with archive.understood(out / CHECKPOINT):
+            restore(run, arrays, card)
+            checkpoint.earlier = float(card["seconds"])
     else:
         _put_settings(out / SETTINGS, experiment)
         checkpoint.write(run)  # whatever is wrong with the folder shows now
@@ -84,64 +113,56 @@ def train(
         raise KeyboardInterrupt
     if isinstance(run.model, HasSelector) and experiment.selection:
         run.model.selector = TopK(run.model.k)  # a relaxation is for training
-    measured = evaluate(run.model, dataset.x_test)
+    measured = evaluate(run.model, dataset.x_test, dataset.image)
     archive.put(out / HISTORY, _csv(history).encode())
     batch = [array[: run.batch_size] for array in run.data]
     step = partial(run.model.loss_and_gradients, *batch)
     cost = {"seconds": checkpoint.seconds, "memory": metrics.peak_memory(step)}
     archive.put(out / COST, json.dumps(cost).encode() + b"\n")
-    saved_models.save_model(
-        run.model, out / MODEL, **facts, metrics=measured, training=_last(history)
+    # What is stored takes the reader's own numbers.
+    model = (
+        run.model if dataset.scaling is None else Scaled(cast(Coder, run.model), dataset.scaling)
     )
+    saved_models.save_model(model, out / MODEL, **facts, metrics=measured, training=_last(history))
     archive.remove(out / CHECKPOINT)
     return measured
 
 
-def evaluate_saved(path: str | Path, data: str | None = None) -> dict[str, Any]:
-    """What `evaluate` says of a saved model, given by its card or by the folder of its training.
+def _changes(card: archive.Card, experiment: Experiment) -> list[str]:
+    """What is another in the experiment than in the card of a training; nothing if it is the same.
 
-    Without `data`, on the test images of the data that it was trained on; else on those of the data
-    set of that name, or on all images of the file at that path.
+    Only what differs counts: a setting that came later is null in one, and missing in the other.
+    """
+    facts = card["facts"]
+    if facts["experiment"] == experiment.hash:
+        return []
+    was, now = flat(facts["config"]), flat(experiment.model_dump(mode="json"))
+    changes = [
+        f"`{key}` was {was.get(key)} and is {now.get(key)}"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)
+    ]
+    return changes or ["its hash is another"]
 
-    Raises what `storage.load` and `load_dataset` raise, and `ValueError` if the training is not
-    finished, if its data are not known or have changed, and for images of another size.
+
+def _metrics(card: archive.Card) -> dict[str, Any]:
+    """What `evaluate` said when the training was finished."""
+    metrics = card["facts"]["metrics"]
+    if not isinstance(metrics, dict) or not {"images", "mse", "units"} <= metrics.keys():
+        raise TypeError(f"its metrics are {metrics!r}")
+    return metrics
+
+
+def check_images(card: archive.Card, dataset: Dataset, path: Path) -> None:
+    """Let it be known if the images are not those that the card of a training speaks of.
+
+    Raises `ValueError` then, and for a card that speaks of none.
 
     Lab 2.
     """
-    path = Path(path).expanduser()
-    if (path / CHECKPOINT).exists() and not (path / MODEL).exists():
-        raise ValueError(f"The training in {path} is not finished; resume it first.")
-    path = path if path.suffix == ".json" else path / MODEL
-    model, (_, card) = saved_models.load_model(path), archive.read(path)
-    if data is None:
-        if not {"config", "data", "experiment"} <= card["facts"].keys():
-            raise ValueError(f"{path} does not say what it was trained on; name data to use.")
-        dataset = load_dataset(card["facts"]["config"]["data"])
-        _check_images(card, dataset, path)
-        return evaluate(model, dataset.x_test)
-    dataset = load_dataset(data)
-    if data in NAMES:
-        return evaluate(model, dataset.x_test)
-    return evaluate(model, np.concatenate([dataset.x_train, dataset.x_val, dataset.x_test]))
-
-
-def _check_settings(card: archive.Card, experiment: Experiment, out: Path) -> None:
-    facts = card.get("facts", {})
-    if facts.get("experiment") != experiment.hash:
-        was, now = flat(facts.get("config", {})), flat(experiment.model_dump(mode="json"))
-        changes = [
-            f"`{key}` was {was.get(key)} and is {now.get(key)}"
-            for key in sorted(was.keys() | now.keys())
-            if was.get(key) != now.get(key)
-        ]
-        raise ValueError(
-            f"{out} holds the training of another experiment: {', '.join(changes[:3])}; "
-            "put the settings back or choose another folder."
-        )
-
-
-def _check_images(card: archive.Card, dataset: Dataset, path: Path) -> None:
-    if card["facts"]["data"]["sha256"] != _fingerprint(dataset):
+    with archive.understood(path):
+        known = card["facts"]["data"]["sha256"]
+    if known != _fingerprint(dataset):
         raise ValueError(
             f"The images of {dataset.name} are not those that the model in {path} was trained on; "
             "bring them back."

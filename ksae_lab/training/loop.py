@@ -9,6 +9,8 @@ from tqdm import trange
 
 from ksae_lab.nn.module import ForwardPass, Model
 
+AT_A_TIME = 10_000  # samples of which the error is measured
+
 
 class Optimizer(Protocol):
     """Anything that can take a step in place; what can be resumed also has a state.
@@ -124,7 +126,9 @@ class Trainer:
                 for _ in bar:
                     loss = self._one_epoch()
                     # All of an epoch's numbers are there before the first is written down.
-                    validation = [] if self.validation is None else [measure(*self.validation)]
+                    validation = (
+                        [] if self.validation is None else [_mean(measure, self.validation)]
+                    )
                     history.training.append(loss)
                     history.validation.extend(validation)
                     for callback in self.callbacks:
@@ -183,6 +187,16 @@ def fit(model: Model, data: tuple[np.ndarray, ...], **options: Any) -> History:
     Lab 1.
     """
     return Trainer(model, data, **options).fit()
+
+
+def _mean(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> float:
+    """What `measure` says of all samples, asked about so many at a time that there is room."""
+    samples = len(arrays[0])
+    total = 0.0
+    for start in range(0, samples, AT_A_TIME):
+        some = [array[start : start + AT_A_TIME] for array in arrays]
+        total += measure(*some) * len(some[0]) / samples
+    return total
 
 
 def _check_samples(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> None:

@@ -54,6 +54,7 @@ def test_what_is_left_out_is_the_books_recipe(tmp_path):
     assert experiment == Experiment()
     assert experiment.model_dump() == {
         "data": "mnist5k",
+        "scaling": None,
         "fit_on": "train",
         "seed": 0,
         "model": {
@@ -212,7 +213,7 @@ def test_the_mark_of_some_editors_at_the_start_is_no_harm(tmp_path):
             "diversity: {xyz: 5, weight: 1}",
             "`xyz` is not known in diversity; choose from weight.",
         ),
-        ("1: 5", "`1` is not known at the top level; choose from data, fit_on, seed, "),
+        ("1: 5", "`1` is not known at the top level; choose from data, scaling, fit_on, "),
         ("model: {k: 0}", "`model.k` is 0; it should be greater than or equal to 1 (active"),
         ("model: {k: ten}", "`model.k` is 'ten'; it should be a valid integer (active units of"),
         ("model: {k: '10'}", "`model.k` is '10'; it should be a valid integer"),

@@ -163,4 +163,4 @@ def test_ctrl_c_says_how_to_go_on(trained, monkeypatch, capsys):
     monkeypatch.chdir(trained)
     monkeypatch.setattr("ksae_lab.experiments.labs.fill", interrupt)
     assert main(["table", "weighing", "weights"]) == 130
-    assert "python -m ksae_lab table weighing weights" in capsys.readouterr().err
+    assert "ksae table weighing weights" in capsys.readouterr().err

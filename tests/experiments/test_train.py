@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ksae_lab.data.datasets import load_dataset
-from ksae_lab.experiments import archive, checkpoints, config, saved_models, train
+from ksae_lab.experiments import archive, checkpoints, config, saved_models, saved_runs, train
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
@@ -207,7 +207,7 @@ def test_a_dream_is_trained_and_evaluated_like_the_others(settings, dataset, tmp
     found = train.train(settings(model={}, dream=DREAM), tmp_path)
     model = saved_models.load_model(tmp_path / "model.json")
     assert type(model) is SparseDream
-    assert found == train.evaluate(model, dataset.x_test) == train.evaluate_saved(tmp_path)
+    assert found == train.evaluate(model, dataset.x_test) == saved_runs.find(tmp_path).evaluate()
     a = model.encode(dataset.x_test)
     assert found["active_units"] == (a > 0).sum() / len(a) and found["units"] == 9
     np.testing.assert_array_equal(np.diag(model.S), np.float32(1), err_msg="not frozen")
@@ -218,7 +218,7 @@ def test_the_dream_that_the_book_stores_is_the_one_of_its_file():
     folder = ROOT / "book" / "models" / "dream"
     _, card = archive.read(folder / "model.json")
     assert card["facts"]["experiment"] == config.load(ROOT / "experiments" / "dream.yaml").hash
-    assert train.evaluate_saved(folder) == pytest.approx(card["facts"]["metrics"], rel=1e-3)
+    assert saved_runs.find(folder).evaluate() == pytest.approx(card["facts"]["metrics"], rel=1e-3)
 
 
 def test_what_is_not_asked_for_is_not_there(settings, dataset):
@@ -257,7 +257,11 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
     assert found == train.evaluate(model, dataset.x_test)
     parts = (dataset.x_train, dataset.x_val, dataset.x_test)
     assert card["facts"] == {
-        "data": {"name": "own.npy", "sha256": archive.fingerprint(*parts)},
+        "data": {
+            "name": "own.npy",
+            "sha256": archive.fingerprint(*parts),
+            "image": [28, 28],
+        },
         "experiment": wanted.hash,
         "config": wanted.model_dump(mode="json"),
         "metrics": found,
@@ -322,14 +326,14 @@ def test_a_saved_model_is_measured_where_it_should_be(settings, dataset, images,
     out = tmp_path / "out"
     found = train.train(settings(), out)
     model = saved_models.load_model(out / "model.json")
-    assert train.evaluate_saved(out) == found
-    assert train.evaluate_saved(out / "model.json") == found
-    every = train.evaluate_saved(out, str(images))
+    assert saved_runs.find(out).evaluate() == found
+    assert saved_runs.find(out / "model.json").evaluate() == found
+    every = saved_runs.find(out).evaluate(str(images))
     assert every["images"] == N_IMAGES
     parts = [dataset.x_train, dataset.x_val, dataset.x_test]
     assert every["mse"] == pytest.approx(mse(model.reconstruct(np.load(images)), np.load(images)))
     assert every == train.evaluate(model, np.concatenate(parts))
-    assert train.evaluate_saved(out, "mnist5k")["images"] == 1000
+    assert saved_runs.find(out).evaluate("mnist5k")["images"] == 1000
 
 
 def test_a_model_from_elsewhere_needs_data(images, tmp_path):
@@ -338,8 +342,8 @@ def test_a_model_from_elsewhere_needs_data(images, tmp_path):
         KSparseAutoencoder(784, 5, 2, rng=np.random.default_rng(0)), path, data="mine"
     )
     with pytest.raises(ValueError, match="does not say what it was trained on; name data"):
-        train.evaluate_saved(path)
-    assert train.evaluate_saved(path, str(images))["images"] == N_IMAGES
+        saved_runs.find(path).evaluate()
+    assert saved_runs.find(path).evaluate(str(images))["images"] == N_IMAGES
 
 
 def test_a_model_that_says_just_what_it_was_trained_on_needs_none(settings, dataset, tmp_path):
@@ -349,12 +353,12 @@ def test_a_model_that_says_just_what_it_was_trained_on_needs_none(settings, data
     path = tmp_path / "own.json"
     needed = {name: facts[name] for name in ("config", "data", "experiment")}
     saved_models.save_model(saved_models.load_model(out / "model.json"), path, **needed)
-    assert train.evaluate_saved(path) == found
+    assert saved_runs.find(path).evaluate() == found
     for name in needed:
         some = {key: value for key, value in needed.items() if key != name}
         saved_models.save_model(saved_models.load_model(out / "model.json"), path, **some)
         with pytest.raises(ValueError, match="does not say what it was trained on; name data"):
-            train.evaluate_saved(path)
+            saved_runs.find(path).evaluate()
 
 
 # Stop and go on
@@ -590,7 +594,7 @@ def test_changed_images_are_refused(settings, interrupted, tmp_path):
     with pytest.raises(ValueError, match=r"images of own\.npy are not those"):
         train.train(wanted, tmp_path / "begun", resume=True)
     with pytest.raises(ValueError, match=r"images of own\.npy are not those"):
-        train.evaluate_saved(tmp_path / "done")
+        saved_runs.find(tmp_path / "done").evaluate()
 
 
 def test_what_cannot_work_is_said_before_training(settings, tmp_path, monkeypatch):
@@ -631,7 +635,7 @@ def test_a_checkpoint_keeps_what_is_not_learned_by_gradients(tmp_path):
 
     first, second = trainer(0), trainer(1)
     first.fit()
-    checkpoints.Checkpoint(tmp_path / "checkpoint.json", {}, 0.0).write(first)
+    checkpoints.Checkpoint(tmp_path / "checkpoint.json", {}).write(first)
     second.optimizer.step(*2 * [second.model.parameters])
     checkpoints.restore(second, *archive.read(tmp_path / "checkpoint.json"))
     threshold = float(first.model.selector.threshold)
@@ -649,6 +653,6 @@ def test_a_checkpoint_of_an_older_version_is_refused(settings, interrupted, tmp_
 def test_an_unfinished_training_is_not_evaluated(settings, interrupted, tmp_path):
     interrupted(settings(), tmp_path / "begun", 1)
     with pytest.raises(ValueError, match="is not finished; resume it first"):
-        train.evaluate_saved(tmp_path / "begun")
+        saved_runs.find(tmp_path / "begun").evaluate()
     with pytest.raises(FileNotFoundError, match=r"no file .*model\.json"):
-        train.evaluate_saved(tmp_path)
+        saved_runs.find(tmp_path).evaluate()

@@ -16,7 +16,9 @@ def test_the_wheel_holds_the_package_its_face_and_the_mark_that_it_is_typed(tmp_
     wheel = tmp_path / build_wheel(str(tmp_path))
     files = {file for file in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in file}
     assert files >= {"ksae_lab/py.typed", "ksae_lab/__init__.pyi"}
-    assert files == {name(path) for path in sources() if name(path).startswith("ksae_lab/")}
+    examples = {f"ksae_lab/examples/{path.name}" for path in ROOT.glob("experiments/*.yaml")}
+    package = {name(path) for path in sources() if name(path).startswith("ksae_lab/")}
+    assert files == package | examples
     assert wheel.name.split("-")[1] == ksae_lab.__version__
 
 

@@ -25,6 +25,8 @@ from ksae_lab import (
     Network,
     PrefixTopK,
     Relaxation,
+    Scaled,
+    Scaling,
     SparseCoding,
     SparseDream,
     TopK,
@@ -92,6 +94,7 @@ CODERS = {
     "two steps": lambda d: TwoStepEncoder(k_sparse(d=d)),
     "dream": dream,
     "sparse coding": sparse_coding,
+    "scaled": lambda d: Scaled(k_sparse(d=d), Scaling.fitted("standardise", [images(d=d)])),
 }
 # These learn by rules of their own, and have no decoder.
 OTHERS = {
@@ -146,7 +149,8 @@ def test_the_forward_pass_is_handed_out(kind):
     assert {name: g.shape for name, g in gradients.items()} == {
         name: w.shape for name, w in model.parameters.items()
     }
-    assert forward.x is x
+    own = model.scaling.apply(x) if kind == "scaled" else x
+    np.testing.assert_array_equal(forward.x, own)
     assert forward.x_hat.shape == x.shape and forward.z.shape == forward.h.shape == (5, N)
     assert np.isfinite(loss)
     assert not hasattr(model, "latest")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ksae_lab.__main__ import main
-from ksae_lab.experiments import archive, saved_models, sweep, train
+from ksae_lab.commands.main import main
+from ksae_lab.experiments import archive, saved_models, saved_runs, sweep, train
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.krotov_hopfield import KrotovHopfield
 from ksae_lab.training import loop
@@ -71,19 +71,20 @@ def test_train_prints_a_table(folder, run, tmp_path):
     found = archive.read(tmp_path / "one" / "model.json")[1]["facts"]["metrics"]
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "images              8",
-        f"mean squared error  {found['mse']:.5f}",
-        f"PSNR                {found['psnr']:.2f} dB",
-        f"SSIM                {found['ssim']:.3f}",
-        f"active units        {found['active_units']:.1f} of 12",
-        f"dead units          {found['dead_units']} of 12",
+        "images                8",
+        f"mean squared error    {found['mse']:.5f}",
+        f"variance unexplained  {found['fvu']:.4f}",
+        f"PSNR                  {found['psnr']:.2f} dB",
+        f"SSIM                  {found['ssim']:.3f}",
+        f"active units          {found['active_units']:.1f} of 12",
+        f"dead units            {found['dead_units']} of 12",
         f"Finished: {tmp_path / 'one'}",
     ]
     assert run("train", "own.yaml", "--out", tmp_path / "one", "--resume") == (0, out, "")
 
 
 def test_evaluate_prints_the_same_as_table_or_json(folder, run):
-    found = train.evaluate_saved(folder / "runs" / "one")
+    found = saved_runs.find(folder / "runs" / "one").evaluate()
     code, table, _ = run("evaluate", "runs/one")
     assert code == 0
     assert f"{found['mse']:.5f}" in table
@@ -145,7 +146,7 @@ def test_sweep_refuses_a_table_before_it_trains(run, tmp_path, monkeypatch, tabl
     [
         ("train nothing.yaml --out a", "There is no file nothing.yaml"),
         ("train typo.yaml --out a", "typo.yaml: `learnig_rate` is not known in optimizer; did"),
-        ("train nowhere.yaml --out a", "There is no file nothing.npz"),
+        ("train nowhere.yaml --out a", "There is no file 'nothing.npz'"),
         ("train own.npy --out a", "own.npy cannot be read as text"),
         ("train own.yaml --out own.npy", "own.npy/experiment.yaml cannot be written"),
         ("train own.yaml --out runs/one", "runs/one holds a training, finished; resume it or"),
@@ -158,12 +159,12 @@ def test_sweep_refuses_a_table_before_it_trains(run, tmp_path, monkeypatch, tabl
         ("evaluate plain.json", "plain.json does not say what it was trained on; name data"),
         ("evaluate prototypes.json --data own.npy", "KrotovHopfield cannot be evaluated here"),
         ("evaluate small.json --data own.npy", "have shape (40, 784); expected (batch, 49)"),
-        ("evaluate runs/one --data big.npy", "have shape (20, 32, 32); expected (n, 784) or"),
+        ("evaluate runs/one --data big.npy", "have shape (20, 1024); expected (batch, 784)"),
         ("evaluate runs/one --data nameless.npz", "nameless.npz has no array named x"),
         ("evaluate runs/one --data cut.npz", "cut.npz cannot be read: it is damaged"),
-        ("evaluate runs/one --data nothing.npy", "There is no file nothing.npy"),
+        ("evaluate runs/one --data nothing.npy", "There is no file 'nothing.npy'"),
         ("evaluate runs/one --data mnits", "There is no data set or file 'mnits' (did you mean"),
-        ("evaluate runs/one --data runs", "runs is a folder; give the path of a .npz"),
+        ("evaluate runs/one --data runs", "runs is a folder without images; give the path"),
     ],
 )
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -180,7 +181,7 @@ def test_wrong_arguments_show_the_usage(run, capsys, arguments):
     with pytest.raises(SystemExit) as left:
         run(*arguments)
     assert left.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: python -m ksae_lab")
+    assert capsys.readouterr().err.startswith("usage: ksae")
 
 
 @pytest.mark.parametrize(
@@ -189,12 +190,12 @@ def test_wrong_arguments_show_the_usage(run, capsys, arguments):
         (
             ["train", "own.yaml", "--out", "a b"],
             "Stopped; to go on from the last checkpoint: "
-            "python -m ksae_lab train own.yaml --out 'a b' --resume\n",
+            "ksae train own.yaml --out 'a b' --resume\n",
         ),
         (
             ["sweep", "two.yaml", "--out", "a b", "--jobs", "1", "--table", "a.csv"],
             "Stopped; to go on with what is missing: "
-            "python -m ksae_lab sweep two.yaml --out 'a b' --jobs 1 --table a.csv\n",
+            "ksae sweep two.yaml --out 'a b' --jobs 1 --table a.csv\n",
         ),
         (["evaluate", "runs/one"], "Stopped.\n"),
     ],
@@ -204,6 +205,7 @@ def test_ctrl_c_says_how_to_go_on(run, monkeypatch, arguments, said):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "load_dataset", stop)
+    monkeypatch.setattr(saved_runs, "load_dataset", stop)
     assert run(*arguments) == (130, "", said)
 
 
@@ -216,7 +218,7 @@ def test_help_comes_without_the_rest_of_the_package():
             text=True,
             check=True,
         )
-        assert process.stdout.startswith("usage: python -m ksae_lab")
+        assert process.stdout.startswith("usage: ksae")
         imported = {line.split("|")[-1].strip() for line in process.stderr.splitlines()}
         assert "argparse" in imported
         assert not imported & {"numpy", "pydantic", "yaml", "tqdm", "safetensors"}

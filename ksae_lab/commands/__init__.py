@@ -1,0 +1,1 @@
+"""The command line, `ksae`: train, sweep, evaluate, encode, draw, export."""

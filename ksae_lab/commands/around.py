@@ -1,0 +1,71 @@
+"""The commands around a training: which data and examples there are, and other programs."""
+
+import argparse
+import json
+
+import numpy as np
+
+from ksae_lab.commands.output import free, lines
+from ksae_lab.data.datasets import NAMES, SCALE_BY, load_dataset
+from ksae_lab.data.published import PUBLISHED
+from ksae_lab.experiments import archive, examples
+
+
+def data_(arguments: argparse.Namespace) -> None:
+    """List the published data sets, or describe one, or the reader's own.
+
+    Chapter 1.
+    """
+    if arguments.data is None:
+        about = {name: PUBLISHED[name].about for name in NAMES}
+        print(json.dumps(about) if arguments.json else lines(about))
+        if not arguments.json:
+            print(f"Your own data go by their path; how they are scaled: {SCALE_BY}.")
+        return
+    dataset = load_dataset(arguments.data)
+    parts = {part: len(getattr(dataset, f"x_{part}")) for part in ("train", "val", "test")}
+    x = dataset.x_train[:1000]
+    told = {
+        "name": dataset.name,
+        "samples": parts,
+        "features": dataset.x_train.shape[1],
+        "image": list(dataset.image) if dataset.image else None,
+        "classes": None if dataset.y_train is None else len(np.unique(dataset.y_train)),
+        "scaling": dataset.scaling.kind if dataset.scaling else None,
+        "least": float(x.min()),
+        "most": float(x.max()),
+        "deviation": float(x.std()),
+    }
+    if arguments.json:
+        print(json.dumps(told))
+        return
+    print(repr(dataset))
+    shape = " x ".join(map(str, dataset.image)) if dataset.image else "no images"
+    print(
+        lines(
+            {
+                "shape": shape,
+                "scaling": str(told["scaling"]),
+                "range": f"{told['least']:.4g} to {told['most']:.4g} after scaling",
+                "deviation": f"{told['deviation']:.4g}",
+            }
+        )
+    )
+
+
+def example_(arguments: argparse.Namespace) -> None:
+    """List the example experiments, or write one.
+
+    Lab 2.
+    """
+    if arguments.example is None:
+        print(lines(examples.listed()))
+        print("To write one: ksae example NAME --out FILE.yaml")
+        return
+    text = examples.read(arguments.example)
+    if arguments.out is None:
+        print(text, end="")
+        return
+    path = free(arguments.out, (".yaml", ".yml"), force=False)
+    archive.put(path, text.encode())
+    print(f"{path}: change what you like, then `ksae train {path} --out FOLDER`.")

@@ -1,0 +1,100 @@
+"""Samples that stay where they are until somebody asks for some of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ksae_lab.data.scaling import Scaling
+
+BLOCK = 2**22  # numbers of a block: 16 MB of float32
+
+
+class OnDisk:
+    """The array (n, …) of a `.npy` file, read where it is indexed; shape and dtype are known.
+
+    The file is mapped for each look and let go: pages that stay mapped count as our memory.
+
+    Raises `ValueError` for a file that holds no such array, or another number of bytes than it
+    should.
+
+    Chapter 1.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        with open(path, "rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                read = np.lib.format.read_array_header_2_0
+            self.shape, _, self.dtype = read(file)
+            start = file.tell()
+        expected = start + self.dtype.itemsize * int(np.prod(self.shape, dtype=object))
+        if self.dtype.hasobject or path.stat().st_size != expected:
+            raise ValueError(f"{path} does not hold the array that its first bytes announce.")
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.array(np.load(self.path, mmap_mode="r")[index])
+
+
+Source = np.ndarray | OnDisk
+
+
+class Rows:
+    """Some rows of a source (n, …), each one sample: (rows, d) float32, scaled as they are read.
+
+    `index` holds their places, integers (rows,). Indexing, by a slice or by integers, gives an
+    array; `blocks` goes through all of them and never holds many.
+
+    Chapter 1.
+    """
+
+    ndim = 2
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, source: Source, index: np.ndarray, scaling: Scaling | None = None):
+        self.source = source
+        self.index = index
+        self.scaling = scaling
+        self.shape = (len(index), int(np.prod(source.shape[1:])))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, wanted: Any) -> np.ndarray:
+        places = self.index[wanted]
+        if places.ndim != 1:
+            raise IndexError(f"{wanted!r} is one place; give a slice or a list of them.")
+        # In the order of the file, which a disk likes; then back.
+        order = np.argsort(places, kind="stable")
+        rows = np.empty((len(places), self.shape[1]), np.float32)
+        found = self.source[places[order]].reshape(rows.shape)
+        with np.errstate(over="ignore"):  # beyond float32 lies infinity, which is looked for
+            rows[order] = found if self.scaling is None else self.scaling.apply(found)
+        return rows
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All rows in order, as arrays (some, d) of a few megabytes each."""
+        step = max(1, BLOCK // max(1, self.shape[1]))
+        for start in range(0, len(self), step):
+            yield self[start : start + step]
+
+    def mean(self, axis: int = 0) -> np.ndarray:
+        """The mean row (d,), summed in float64."""
+        if axis != 0:
+            raise ValueError(f"The axis is {axis}; the mean is that of the rows, axis 0.")
+        total = sum((block.sum(axis=0, dtype=float) for block in self.blocks()), np.float64(0))
+        return np.asarray(total / len(self), self.dtype)
+
+    def joined(self, other: "Rows") -> "Rows":
+        """These rows (rows, d), then the others of the same source."""
+        return Rows(self.source, np.concatenate([self.index, other.index]), self.scaling)
