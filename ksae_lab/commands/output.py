@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from ksae_lab.data.optional import optional
 from ksae_lab.data.paths import user_path
 from ksae_lab.experiments import archive
+
+NEEDS = {".csv": ("pandas",), ".parquet": ("pandas", "pyarrow"), ".png": ("PIL.Image",)}
 
 
 def say(result: dict[str, Any], arguments: argparse.Namespace) -> None:
@@ -54,9 +57,10 @@ def lines(rows: dict[str, str]) -> str:
 
 
 def free(given: str, endings: tuple[str, ...], force: bool) -> Path:
-    """The path of a file to be written, once it is sure that it may be: before the work.
+    """The path of a file to be written, once it is sure that it can be: before the work.
 
-    Raises `ValueError` for another ending, a folder, and a file that is there, unless `force`.
+    Raises `ValueError` for another ending, a folder, and a file that is there, unless `force`; and
+    `ImportError` where the package for such files is missing.
 
     Lab 2.
     """
@@ -67,27 +71,30 @@ def free(given: str, endings: tuple[str, ...], force: bool) -> Path:
         raise ValueError(f"{path} is a folder; give the name of a file.")
     if path.exists() and not force:
         raise ValueError(f"{path} is there already; choose another name, or say --force.")
+    for module in NEEDS.get(path.suffix.lower(), ()):
+        optional(module, path)
     return path
 
 
-def write_rows(path: Path, rows: np.ndarray, names: list[str], labels: np.ndarray | None) -> None:
-    """Write rows (n, columns) with their labels (n,), as .npz, .csv or .parquet.
+def write_rows(
+    path: Path, key: str, rows: np.ndarray, names: Sequence[str], labels: np.ndarray | None
+) -> None:
+    """Write rows (n, columns) with their labels (n,), as .npz, there under `key`, .csv or .parquet.
 
-    Raises `OSError` if the disk refuses, and `ImportError` where pandas is missing.
+    Raises `OSError` if the disk refuses.
 
     Lab 2.
     """
     if path.suffix == ".npz":
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = {"z": rows} | ({} if labels is None else {"y": labels})
+        arrays: dict[str, Any] = {key: rows} | ({} if labels is None else {"y": labels})
         np.savez_compressed(buffer, **arrays)
         archive.put(path, buffer.getvalue())
         return
-    frame = optional("pandas", path, "choose .npz").DataFrame(rows, columns=names)
+    frame = optional("pandas", path).DataFrame(rows, columns=list(names))
     if labels is not None:
         frame["label"] = labels
     if path.suffix == ".csv":
         archive.put(path, frame.to_csv(index=False, float_format="%.7g").encode())
         return
-    optional("pyarrow", path, "choose .csv")
     archive.put(path, frame.to_parquet(index=False))

@@ -20,7 +20,8 @@ def train_(arguments: argparse.Namespace) -> None:
 
     if arguments.threads < 1:
         raise ValueError(f"--threads is {arguments.threads}; give 1 or more.")
-    path = arguments.experiment and examples.find(arguments.experiment)
+    given = arguments.experiment
+    path = None if given is None else examples.find(given)
     experiment = config.load(path, arguments.set)
     quiet = arguments.quiet or not sys.stderr.isatty()  # a bar in a log file is a thousand lines
     # Training itself says if the loss runs away.

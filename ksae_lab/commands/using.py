@@ -32,7 +32,7 @@ def encode_(arguments: argparse.Namespace) -> None:
     coder = _coder(run)
     x, found = run.samples(arguments.data)
     codes = np.concatenate([coder.encode(block) for block in x.blocks()])
-    write_rows(path, codes, [f"unit_{i}" for i in range(codes.shape[1])], found.y)
+    write_rows(path, "z", codes, [f"unit_{i}" for i in range(codes.shape[1])], found.y)
     active = np.count_nonzero(codes, axis=1).mean()
     print(f"{len(codes):,} codes of {codes.shape[1]} units, {active:.1f} active: {path}")
 
@@ -53,7 +53,7 @@ def reconstruct_(arguments: argparse.Namespace) -> None:
         x.scaling = None if run.scaling is not None else x.scaling
         back = np.concatenate([_whole(run).reconstruct(block) for block in x.blocks()])
         names = found.names or [f"feature_{i}" for i in range(back.shape[1])]
-        write_rows(path, back, list(names), found.y)
+        write_rows(path, "x_hat", back, names, found.y)
         print(f"{len(back):,} reconstructions of {back.shape[1]} numbers: {path}")
         return
     shape = found.image or run.image
@@ -111,19 +111,18 @@ def show_(arguments: argparse.Namespace) -> None:
             "metrics": facts.get("metrics"),
             "libraries": libraries,
         }
-    if arguments.json:
-        print(json.dumps(told))
-        return
-    rows: dict[str, Any] = {"model": told["model"], "numbers": f"{told['parameters']:,}"}
-    if told["settings"]:
-        training = told["settings"].get("training", {})
-        rows["trained on"] = told["data"]
-        rows["for"] = f"{training.get('epochs')} epochs, seed {told['settings'].get('seed')}"
-    rows["made with"] = ", ".join(f"{name} {of}" for name, of in libraries.items())
-    print(lines({name: str(of) for name, of in rows.items()}))
-    if told["metrics"]:
-        with archive.understood(run.path):
-            print(table(told["metrics"]))
+        said = _in_words(told)
+    print(json.dumps(told) if arguments.json else said)
+
+
+def _in_words(told: dict[str, Any]) -> str:
+    rows = {"model": told["model"], "numbers": f"{told['parameters']:,}"}
+    if settings := told["settings"]:
+        rows["trained on"] = str(told["data"])
+        rows["for"] = f"{settings['training']['epochs']} epochs, seed {settings['seed']}"
+    rows["made with"] = ", ".join(f"{name} {of}" for name, of in told["libraries"].items())
+    worth = [table(told["metrics"])] if told["metrics"] else []
+    return "\n".join([lines(rows), *worth])
 
 
 def _coder(run: SavedRun) -> Coder:

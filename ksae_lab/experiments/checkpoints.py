@@ -1,5 +1,6 @@
 """A training half-way: all that is needed to go on as if nothing had happened."""
 
+import operator
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -85,6 +86,9 @@ def restore(trainer: Trainer, arrays: dict[str, np.ndarray], card: dict[str, Any
     _optimizer(trainer).load_state(states["optimizer"])
     for i, callback in enumerate(trainer.callbacks):
         callback.load_state(states.get(f"callback{i}", {}))
-    trainer.epoch = card["epoch"]
+    trainer.epoch = operator.index(card["epoch"])
     trainer.rng.bit_generator.state = card["rng"]
-    trainer.history = History(**card["history"])
+    trainer.history = history = History(**card["history"])
+    curves = [history.training, *history.logs.values(), *filter(None, [history.validation])]
+    if {len(curve) for curve in curves} != {trainer.epoch}:
+        raise ValueError(f"its history is not of {trainer.epoch} epochs")
