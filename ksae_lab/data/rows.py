@@ -14,7 +14,8 @@ BLOCK = 2**22  # numbers of a block: 16 MB of float32
 class OnDisk:
     """The array (n, …) of a `.npy` file, read where it is indexed; shape and dtype are known.
 
-    The file is mapped for each look and let go: pages that stay mapped count as our memory.
+    Rows are read one by one and not mapped: with each page that is touched a system maps its
+    neighbours, and all of them count as our memory.
 
     Raises `ValueError` for a file that holds no such array, or another number of bytes than it
     should.
@@ -29,9 +30,9 @@ class OnDisk:
             read = np.lib.format.read_array_header_1_0
             if version != (1, 0):
                 read = np.lib.format.read_array_header_2_0
-            self.shape, _, self.dtype = read(file)
-            start = file.tell()
-        expected = start + self.dtype.itemsize * int(np.prod(self.shape, dtype=object))
+            self.shape, self.by_columns, self.dtype = read(file)
+            self.start = file.tell()
+        expected = self.start + self.dtype.itemsize * int(np.prod(self.shape, dtype=object))
         if self.dtype.hasobject or path.stat().st_size != expected:
             raise ValueError(f"{path} does not hold the array that its first bytes announce.")
         self.ndim = len(self.shape)
@@ -40,7 +41,16 @@ class OnDisk:
         return int(self.shape[0])
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return np.array(np.load(self.path, mmap_mode="r")[index])
+        places = np.arange(len(self))[index]
+        if self.by_columns:  # no row lies together
+            return np.array(np.load(self.path, mmap_mode="r")[places])
+        rows = np.empty((len(places), *self.shape[1:]), self.dtype)
+        size = rows[0].nbytes if len(rows) else 0
+        with open(self.path, "rb", buffering=0) as file:
+            for row, place in zip(rows, places.tolist(), strict=True):
+                file.seek(self.start + place * size)
+                file.readinto(row.reshape(-1).view(np.uint8))
+        return rows
 
 
 Source = np.ndarray | OnDisk

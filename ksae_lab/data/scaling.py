@@ -48,6 +48,8 @@ class Scaling(Module):
 
         Raises what the constructor raises.
         """
+        if kind not in ("minmax", "standardise", "centre"):
+            return cls(kind, next(iter(blocks)).shape[1])
         seen = Extent(blocks)
         scaling = cls(kind, len(seen.least))
         if kind == "minmax":
@@ -56,7 +58,7 @@ class Scaling(Module):
                 least, most = np.full_like(least, least.min()), np.full_like(most, most.max())
             scaling.shift[:], spread = least, most - least
             scaling.scale[:] = np.where(spread > 0, spread, 1)
-        elif kind in ("standardise", "centre"):
+        else:
             scaling.shift[:] = seen.mean
             if kind == "standardise":
                 # What rounding leaves of a constant is no deviation.
