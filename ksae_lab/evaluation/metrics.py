@@ -6,17 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ksae_lab.nn import inputs
+
 
 def squared_errors(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
     """The mean squared error of each image x (batch, d) and its reconstruction: (batch,).
 
     Their mean is the mse of the whole batch.
 
-    Raises `ValueError` if the shapes differ.
+    Raises what `ksae_lab.nn.inputs.pair` raises: `ValueError` if the shapes differ, for one.
 
     Chapter 13.
     """
-    _check_same_shape(x, x_hat)
+    x, x_hat = inputs.pair(x, x_hat, "images", "reconstructions")
     return np.mean((x_hat - x) ** 2, axis=-1)
 
 
@@ -27,10 +29,11 @@ def psnr(mse: float | np.ndarray) -> float | np.ndarray:
     A perfect reconstruction has no noise: infinity.
     The mean of the ratios is not the ratio of the mean error: say which one is meant.
 
-    Raises `ValueError` for a negative mse.
+    Raises `ValueError` for a negative mse, and what `ksae_lab.nn.inputs.real` raises.
 
     Lab 1.
     """
+    mse = inputs.floats(mse, "errors")
     if np.any(np.less(mse, 0)):
         raise ValueError(f"mse is {np.min(mse)}; a mean of squares cannot be negative.")
     with np.errstate(divide="ignore"):
@@ -48,13 +51,14 @@ def fvu(x: np.ndarray, x_hat: np.ndarray) -> float:
     function divides the error of each sample by its own ‖x‖² and averages the ratios: another
     number, in which faint images count as much as bright ones and the mean is part of the signal.
 
-    Raises `ValueError` if the shapes differ, or if all images are equal and nothing varies.
+    Raises `ValueError` if the shapes differ, or if all images are equal and nothing varies, and
+    what `ksae_lab.nn.inputs.pair` raises.
 
     Source: Gao et al. (2024).
     Chapter 13.
     """
-    _check_same_shape(x, x_hat)
-    if not len(x) or (x == x[0]).all():
+    x, x_hat = inputs.pair(x, x_hat, "images", "reconstructions")
+    if not x.size or (x == x[0]).all():
         raise ValueError("No two images differ, so there is no variance to explain; give others.")
     return float(((x - x_hat) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum())
 
@@ -66,42 +70,66 @@ def ssim(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
     Means, variances and covariance are taken under a Gaussian of 1.5 pixels, 11 wide, at every
     place where it fits into the image.
 
-    Raises `ValueError` if the shapes differ, or d is not the square of 11 or more.
+    Raises `ValueError` if the shapes differ, d is not the square of 11 or more, or grey levels of x
+    are outside 0…1 (those of x_hat may be), and what `ksae_lab.nn.inputs.real` raises.
 
     Source: Wang et al. (2004), with their constants.
     Lab 2.
     """
     from skimage.metrics import structural_similarity
 
-    side = math.isqrt(x.shape[-1])
+    x, x_hat = inputs.floats(x, "images"), inputs.floats(x_hat, "reconstructions")
+    side = math.isqrt(x.shape[-1] if x.ndim else 0)
     if x.ndim != 2 or x.shape != x_hat.shape or side < 11 or side**2 != x.shape[1]:
         raise ValueError(
             f"The images have shapes {x.shape} and {x_hat.shape}; "
             "expected (batch, d) for both, with d the square of 11 or more."
+        )
+    if not are_grey_levels(x):
+        raise ValueError(
+            f"The images hold numbers from {x.min():g} to {x.max():g}; give grey levels from 0 to "
+            "1, such as bytes divided by 255."
         )
     settings = {"data_range": 1, "gaussian_weights": True, "use_sample_covariance": False}
     pairs = zip(x.reshape(-1, side, side), x_hat.reshape(-1, side, side), strict=True)
     return np.array([structural_similarity(a, b, sigma=1.5, **settings) for a, b in pairs])
 
 
+def are_grey_levels(x: np.ndarray) -> bool:
+    """Whether all numbers of x, of any shape, are from 0 to 1, as PSNR and SSIM take for granted.
+
+    Chapter 13.
+    """
+    return not x.size or bool(x.min() >= 0 and x.max() <= 1)
+
+
 def active_units(z: np.ndarray) -> np.ndarray:
     """How many units of each code are not zero (its L0): z (batch, n) → integers (batch,).
 
+    Raises what `ksae_lab.nn.inputs.real` raises, and `ValueError` for a single number.
+
     Chapter 2.
     """
+    z = inputs.real(z, "codes")
+    if not z.ndim:
+        raise ValueError("The codes have shape (); expected (batch, n).")
     return np.count_nonzero(z, axis=-1)
 
 
 def selection_counts(z: np.ndarray) -> np.ndarray:
     """How often each unit is active in a batch of codes: z (batch, n) → integers (n,).
 
+    Raises what `ksae_lab.nn.inputs.matrix` raises: `ValueError` for another shape, for one.
+
     Chapter 2.
     """
-    return np.count_nonzero(z, axis=0)
+    return np.count_nonzero(inputs.matrix(z, "codes"), axis=0)
 
 
 def dead_units(z: np.ndarray) -> int:
     """How many units are active for none of the codes z (batch, n): a scalar.
+
+    Raises what `selection_counts` raises.
 
     Lab 1.
     """
@@ -110,6 +138,8 @@ def dead_units(z: np.ndarray) -> int:
 
 def feature_density(z: np.ndarray) -> np.ndarray:
     """The share of images in which each unit is active: z (batch, n) → (n,), each in [0, 1].
+
+    Raises what `selection_counts` raises.
 
     Source: Bricken et al. (2023).
     Chapter 13.
@@ -125,7 +155,7 @@ def selection_entropy(z: np.ndarray) -> float:
     log₂ n if all n units are used equally, 0 if there is only one.
     2 to its power is the number of units that would be as uncertain if used equally.
 
-    Raises `ValueError` if no unit is active for any image.
+    Raises `ValueError` if no unit is active for any image, and what `selection_counts` raises.
 
     Source: Shannon (1948).
     Chapter 13.
@@ -155,11 +185,3 @@ def peak_memory(call: Callable[[], object]) -> int:
     finally:
         if not watched:
             tracemalloc.stop()
-
-
-def _check_same_shape(x: np.ndarray, x_hat: np.ndarray) -> None:
-    if np.shape(x) != np.shape(x_hat):
-        raise ValueError(
-            f"The images have shape {np.shape(x)}, the reconstructions {np.shape(x_hat)}; "
-            "expected the same."
-        )
