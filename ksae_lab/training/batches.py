@@ -148,5 +148,7 @@ def _are_arrays(parts: list[Any]) -> bool:
     first = parts[0] if parts else ()
     if hasattr(first, "shape"):
         return len(first.shape) > 1
+    if hasattr(first, "numpy"):
+        return True
     of_first = first[0] if isinstance(first, (list, tuple)) and first else None
     return isinstance(of_first, (list, tuple)) or bool(getattr(of_first, "shape", ()))
