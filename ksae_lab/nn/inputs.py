@@ -99,14 +99,15 @@ def matrix(x: Any, what: str, *, least: int = 1) -> np.ndarray:
 def with_target(x: Any, target: Any, width: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """x (batch, width) and what it is to become, a target, or x itself for None.
 
-    The target's shape is left to whoever compares it with an output.
+    The target's shape is left to whoever compares it with an output, and NaN to the forward pass,
+    which looks at x in any case.
 
-    Raises what `rows` raises.
+    Raises what `rows` raises for the rest.
 
     Chapter 3.
     """
-    x = rows(x, width, dtype=dtype)
-    return x, x if target is None else floats(target, "targets", dtype=dtype)
+    x = rows(x, width, dtype=dtype, finite=False)
+    return x, x if target is None else floats(target, "targets", dtype=dtype, finite=False)
 
 
 def pair(

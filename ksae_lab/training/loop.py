@@ -162,9 +162,9 @@ class Trainer:
                     bar.set_postfix(loss=f"{loss:.4g}")
                     for callback in self.callbacks:
                         callback.after_epoch(self)
+            self._activity.warn(self._steps)
         except KeyboardInterrupt:
             history.interrupted = True
-        self._activity.warn(self._steps)
         return history
 
     def one_epoch(self) -> float:
@@ -195,7 +195,7 @@ class Trainer:
         return total / samples
 
 
-OPTIONS = ("optimizer", "batch_size", "rng", "callbacks")
+MAY_HAVE = ("batch_size", "rng", "callbacks")
 
 
 def fit(model: Model, data: Any, **options: Any) -> History:
@@ -218,7 +218,7 @@ def fit(model: Model, data: Any, **options: Any) -> History:
 
     Lab 1.
     """
-    _check_names(options, ("epochs", *OPTIONS, "validation", "quiet"))
+    _check_names(options, ("optimizer", "epochs"), (*MAY_HAVE, "validation", "quiet"))
     return Trainer(model, data, **options).fit()
 
 
@@ -233,14 +233,17 @@ def partial_fit(model: Model, data: Any, **options: Any) -> float:
 
     Chapter 5.
     """
-    _check_names(options, OPTIONS)
-    if isinstance(options.get("optimizer"), str):
+    _check_names(options, ("optimizer",), MAY_HAVE)
+    if isinstance(options["optimizer"], str):
         raise TypeError("partial_fit needs an optimizer that you keep, such as adam = Adam().")
     trainer = Trainer(model, data, epochs=1, **options)
     trainer.prepare()
     return trainer.one_epoch()
 
 
-def _check_names(options: dict[str, Any], known: Sequence[str]) -> None:
-    if unknown := [name for name in options if name not in known]:
-        raise TypeError(f"There is no option {unknown[0]}; choose from {', '.join(known)}.")
+def _check_names(options: dict[str, Any], needed: Sequence[str], others: Sequence[str]) -> None:
+    if missing := [name for name in needed if name not in options]:
+        raise TypeError(f"The option {missing[0]} is missing; give {' and '.join(needed)}.")
+    if unknown := [name for name in options if name not in (*needed, *others)]:
+        known = ", ".join((*needed, *others))
+        raise TypeError(f"There is no option {unknown[0]}; choose from {known}.")

@@ -60,6 +60,7 @@ class BaseOptimizer(ABC):
         than its parameter, or if a parameter was not there, or of another shape, in earlier steps,
         and `TypeError` for parameters that are neither float32 nor float64.
         """
+        not_negative(self.learning_rate, "learning_rate")  # a schedule may have set it, also to 0
         self._meet(parameters, gradients)
         self.steps += 1
         for name, w in parameters.items():

@@ -113,9 +113,10 @@ def partial_fit(x=X, **options):
     return sparse().partial_fit(x, **options)
 
 
-def step(**options):
+def step(learning_rate=0.1, **parameters):
     optimizer = Adam()
-    return optimizer.step(options, {"w": np.ones(3)})
+    optimizer.learning_rate = learning_rate
+    return optimizer.step(parameters, {"w": np.ones(3)})
 
 
 class Empty:
@@ -359,6 +360,8 @@ SETTINGS = [
         "w is float16, in which small steps vanish",
     ),
     (lambda: step(w=np.ones(3, int)), TypeError, "w is int64"),
+    (lambda: step(-0.1, w=np.ones(3)), ValueError, "learning_rate is -0.1"),
+    (lambda: step(np.nan, w=np.ones(3)), ValueError, "learning_rate is nan"),
     (lambda: step(w=np.ones(2)), ValueError, "gradients do not fit"),
     (lambda: schedules.k_curriculum(5, -3), ValueError, "k is -3; give an integer of 0 or more"),
     (lambda: schedules.k_curriculum(5.5, 3), TypeError, "k_start is 5.5"),
@@ -384,7 +387,10 @@ SETTINGS = [
     (lambda: fit(rng="a"), TypeError, "rng is 'a'"),
     (lambda: fit(quiet="yes"), TypeError, "quiet is 'yes'"),
     (lambda: fit(verbose=0), TypeError, "no option verbose; choose from .* quiet"),
-    (lambda: fit(epoch=3), TypeError, "no option epoch; choose from epochs"),
+    (lambda: fit(epoch=3), TypeError, "no option epoch; choose from optimizer, epochs"),
+    (lambda: sparse().fit(X), TypeError, "The option optimizer is missing; give optimizer and"),
+    (lambda: sparse().fit(X, optimizer="adam"), TypeError, "The option epochs is missing"),
+    (lambda: sparse().partial_fit(X), TypeError, "The option optimizer is missing"),
     (lambda: fit(callbacks=[print]), TypeError, "Among the callbacks is .*; give one Callback"),
     (lambda: fit(callbacks=DeadUnitMonitor), TypeError, "give one Callback or several"),
     (lambda: fit(X, np.arange(8)), ValueError, "as labels have; .* leave them out"),
