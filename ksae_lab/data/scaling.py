@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ksae_lab.nn import inputs
 from ksae_lab.nn.module import Arrays, Module
 
 # What each does to x; the names are those of the setting.
@@ -71,7 +72,7 @@ class Scaling(Module):
 
         Raises `ValueError` for another number of features.
         """
-        self._check(x)
+        x = self._rows(x)
         if self.kind == "unit":
             lengths = _lengths(x)
             return np.asarray(x / np.where(lengths > 0, lengths, 1), np.float32)
@@ -86,7 +87,7 @@ class Scaling(Module):
 
         Raises `ValueError` for another number of features.
         """
-        self._check(scaled)
+        scaled = self._rows(scaled)
         if self.kind == "unit":
             return scaled if like is None else np.asarray(scaled * _lengths(like), np.float32)
         return np.asarray(scaled * self.scale + self.shift, np.float32)
@@ -105,11 +106,13 @@ class Scaling(Module):
         """Another one of this kind and size, not fitted."""
         return cls(**config)
 
-    def _check(self, x: np.ndarray) -> None:
+    def _rows(self, x: np.ndarray) -> np.ndarray:
+        x = inputs.real(x, "samples")
         if x.ndim != 2 or x.shape[1] != len(self.shift):
             raise ValueError(
                 f"The samples have shape {x.shape}; expected (batch, {len(self.shift)})."
             )
+        return x
 
 
 class Extent:

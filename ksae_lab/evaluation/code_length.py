@@ -10,6 +10,9 @@ What did not happen there is still possible: its probability is small, never zer
 
 import numpy as np
 
+from ksae_lab.nn import inputs
+from ksae_lab.nn.checks import positive, whole
+
 WEIGHT = 30  # how many training values the smooth curve of `value_bits` counts for
 
 
@@ -18,13 +21,15 @@ def index_bits(n: int, k: int | np.ndarray) -> float | np.ndarray:
 
     k is a scalar or an array of any shape, and so is the result.
 
-    Raises `ValueError` if a k is outside 0…n.
+    Raises `ValueError` if a k is outside 0…n, and `TypeError` if n or a k is no integer.
 
     Source: Cover & Thomas (2006), chapter 11.
     Chapter 14.
     """
     from scipy.special import gammaln
 
+    whole(n, "n", 0)
+    k = _integers(k, "numbers of active units")
     if np.any(np.less(k, 0)) or np.any(np.greater(k, n)):
         raise ValueError(f"k is {k}, but there are {n} units; choose k from 0 to {n}.")
     bits = (gammaln(n + 1) - gammaln(np.add(k, 1)) - gammaln(n - np.asarray(k) + 1)) / np.log(2)
@@ -37,14 +42,18 @@ def quantise(values: np.ndarray, step: float) -> np.ndarray:
     The receiver puts integer · step, the middle of each interval, in place of a value, and is wrong
     by half a step at most; by step² / 12 in the mean square where values fall evenly.
 
-    Raises `ValueError` for a step that is not above 0.
+    Raises `ValueError` for a step that is not above 0, or too small for the values, and what
+    `ksae_lab.nn.inputs.real` raises.
 
     Source: Gray & Neuhoff (1998).
     Chapter 14.
     """
-    if not step > 0:
-        raise ValueError(f"The step is {step}; give the width of an interval, above 0.")
-    return np.rint(np.asarray(values, dtype=np.float64) / step).astype(np.int64)
+    positive(step, "step")
+    with np.errstate(over="ignore"):
+        q = np.rint(inputs.floats(values, "values").astype(np.float64) / step)
+    if np.abs(q).max(initial=0) >= 2**63:
+        raise ValueError(f"step is {step}, too small for int64 to count the values in; enlarge it.")
+    return q.astype(np.int64)
 
 
 def support_bits(z: np.ndarray, z_train: np.ndarray) -> np.ndarray:
@@ -53,12 +62,13 @@ def support_bits(z: np.ndarray, z_train: np.ndarray) -> np.ndarray:
     Every unit is active or not, with the probability that z_train (samples, n) suggests, whatever
     the others do: (its active codes + ½) / (codes + 1).
 
-    Raises `ValueError` if the two have different numbers of units, or there are no training codes.
+    Raises `ValueError` if the two have different numbers of units, or there are no training codes,
+    and what `ksae_lab.nn.inputs.real` raises.
 
     Source: Shannon (1948) for −log₂ p; Krichevsky & Trofimov (1981) for the two halves.
     Chapter 14.
     """
-    _check_same_units(z, z_train)
+    z, z_train = _same_units(z, z_train)
     p = (np.count_nonzero(z_train, axis=0) + 0.5) / (len(z_train) + 1)
     return np.where(z != 0, -np.log2(p), -np.log2(1 - p)).sum(axis=1)
 
@@ -75,9 +85,8 @@ def value_bits(q: np.ndarray, q_train: np.ndarray) -> np.ndarray:
     Source: Shannon (1948); Cover & Thomas (2006), chapter 13, for counts with a prior.
     Chapter 14.
     """
-    _check_same_units(q, q_train)
-    if not (np.issubdtype(q.dtype, np.integer) and np.issubdtype(q_train.dtype, np.integer)):
-        raise TypeError(f"The codes hold {q.dtype} and {q_train.dtype}; quantise both first.")
+    q, q_train = _same_units(q, q_train)
+    q, q_train = _integers(q, "codes"), _integers(q_train, "codes to learn from")
     bits = np.zeros(q.shape)
     for unit in range(q.shape[1]):
         active = q[:, unit] != 0
@@ -118,9 +127,21 @@ def _bits_of_integers(v: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.log2(len(seen) + WEIGHT) - log_p
 
 
-def _check_same_units(z: np.ndarray, z_train: np.ndarray) -> None:
+def _integers(q: int | np.ndarray, what: str) -> np.ndarray:
+    """As int64, in which differences cannot wrap."""
+    q = inputs.real(q, what)
+    if q.dtype.kind not in "iu":
+        raise TypeError(f"The {what} are {q.dtype}, not integers; to count values, quantise first.")
+    if q.size and q.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"The {what} hold {q.max()}, which is too large for int64.")
+    return q.astype(np.int64)
+
+
+def _same_units(z: np.ndarray, z_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    z, z_train = inputs.real(z, "codes"), inputs.real(z_train, "codes to learn from")
     if z.ndim != 2 or z_train.ndim != 2 or z.shape[1] != z_train.shape[1] or not len(z_train):
         raise ValueError(
             f"The codes have shape {z.shape}, those to learn from {z_train.shape}; expected "
             "(batch, n) and (samples, n), with one sample or more."
         )
+    return z, z_train

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ksae_lab.data.optional import optional
+from ksae_lab.nn import inputs
 
 
 def squared_errors(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
@@ -15,11 +16,11 @@ def squared_errors(x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
 
     Their mean is the mse of the whole batch.
 
-    Raises `ValueError` if the shapes differ.
+    Raises what `ksae_lab.nn.inputs.pair` raises: `ValueError` if the shapes differ, for one.
 
     Chapter 13.
     """
-    _check_same_shape(x, x_hat)
+    x, x_hat = inputs.pair(x, x_hat, "images", "reconstructions")
     return np.mean((x_hat - x) ** 2, axis=-1)
 
 
@@ -30,10 +31,11 @@ def psnr(mse: float | np.ndarray) -> float | np.ndarray:
     A perfect reconstruction has no noise: infinity.
     The mean of the ratios is not the ratio of the mean error: say which one is meant.
 
-    Raises `ValueError` for a negative mse.
+    Raises `ValueError` for a negative mse, and what `ksae_lab.nn.inputs.real` raises.
 
     Lab 1.
     """
+    mse = inputs.floats(mse, "errors")
     if np.any(np.less(mse, 0)):
         raise ValueError(f"mse is {np.min(mse)}; a mean of squares cannot be negative.")
     with np.errstate(divide="ignore"):
@@ -51,13 +53,14 @@ def fvu(x: np.ndarray, x_hat: np.ndarray) -> float:
     function divides the error of each sample by its own ‖x‖² and averages the ratios: another
     number, in which faint images count as much as bright ones and the mean is part of the signal.
 
-    Raises `ValueError` if the shapes differ, or if all images are equal and nothing varies.
+    Raises `ValueError` if the shapes differ, or if all images are equal and nothing varies, and
+    what `ksae_lab.nn.inputs.pair` raises.
 
     Source: Gao et al. (2024).
     Chapter 13.
     """
-    _check_same_shape(x, x_hat)
-    if not len(x) or (x == x[0]).all():
+    x, x_hat = inputs.pair(x, x_hat, "images", "reconstructions")
+    if not x.size or (x == x[0]).all():
         raise ValueError("No two images differ, so there is no variance to explain; give others.")
     return float(((x - x_hat) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum())
 
@@ -71,25 +74,28 @@ def ssim(x: np.ndarray, x_hat: np.ndarray, image: tuple[int, ...] | None = None)
     Means, variances and covariance are taken under a Gaussian of 1.5 pixels, 11 wide, at every
     place where it fits into the image.
 
-    Raises `ValueError` if the shapes differ, or an image is less than 11 high or wide, and
-    `ImportError` without scikit-image.
+    Raises `ValueError` if the shapes differ, an image is less than 11 high or wide, or grey levels
+    of x are outside 0…1 (those of x_hat may be), `ImportError` without scikit-image, and what
+    `ksae_lab.nn.inputs.real` raises.
 
     Source: Wang et al. (2004), with their constants.
     Lab 2.
     """
     similarity = optional("skimage.metrics", "SSIM").structural_similarity
-    side = math.isqrt(x.shape[-1])
+    x, x_hat = inputs.floats(x, "images"), inputs.floats(x_hat, "reconstructions")
+    side = math.isqrt(x.shape[-1] if x.ndim else 0)
     shape = image or (side, side)
-    if (
-        x.ndim != 2
-        or x.shape != x_hat.shape
-        or min(shape[:2]) < 11
-        or math.prod(shape) != x.shape[1]
-    ):
+    fits = x.ndim == 2 and x.shape == x_hat.shape and math.prod(shape) == x.shape[1]
+    if not fits or min(shape[:2]) < 11:
         expected = f"images {shape}" if image else "d the square"
         raise ValueError(
             f"The images have shapes {x.shape} and {x_hat.shape}; "
             f"expected (batch, d) for both, with {expected} of 11 or more."
+        )
+    if not are_grey_levels(x):
+        raise ValueError(
+            f"The images hold numbers from {x.min():g} to {x.max():g}; give grey levels from 0 to "
+            "1, such as bytes divided by 255."
         )
     settings: dict[str, Any] = {"data_range": 1, "gaussian_weights": True, "sigma": 1.5}
     settings |= {"use_sample_covariance": False, "channel_axis": -1 if len(shape) > 2 else None}
@@ -97,24 +103,41 @@ def ssim(x: np.ndarray, x_hat: np.ndarray, image: tuple[int, ...] | None = None)
     return np.array([similarity(a, b, **settings) for a, b in pairs])
 
 
+def are_grey_levels(x: np.ndarray) -> bool:
+    """Whether all numbers of x, of any shape, are from 0 to 1, as PSNR and SSIM take for granted.
+
+    Chapter 13.
+    """
+    return not x.size or bool(x.min() >= 0 and x.max() <= 1)
+
+
 def active_units(z: np.ndarray) -> np.ndarray:
     """How many units of each code are not zero (its L0): z (batch, n) → integers (batch,).
 
+    Raises what `ksae_lab.nn.inputs.real` raises, and `ValueError` for a single number.
+
     Chapter 2.
     """
+    z = inputs.real(z, "codes")
+    if not z.ndim:
+        raise ValueError("The codes have shape (); expected (batch, n).")
     return np.count_nonzero(z, axis=-1)
 
 
 def selection_counts(z: np.ndarray) -> np.ndarray:
     """How often each unit is active in a batch of codes: z (batch, n) → integers (n,).
 
+    Raises what `ksae_lab.nn.inputs.matrix` raises: `ValueError` for another shape, for one.
+
     Chapter 2.
     """
-    return np.count_nonzero(z, axis=0)
+    return np.count_nonzero(inputs.matrix(z, "codes"), axis=0)
 
 
 def dead_units(z: np.ndarray) -> int:
     """How many units are active for none of the codes z (batch, n): a scalar.
+
+    Raises what `selection_counts` raises.
 
     Lab 1.
     """
@@ -123,6 +146,8 @@ def dead_units(z: np.ndarray) -> int:
 
 def feature_density(z: np.ndarray) -> np.ndarray:
     """The share of images in which each unit is active: z (batch, n) → (n,), each in [0, 1].
+
+    Raises what `selection_counts` raises.
 
     Source: Bricken et al. (2023).
     Chapter 13.
@@ -138,7 +163,7 @@ def selection_entropy(z: np.ndarray) -> float:
     log₂ n if all n units are used equally, 0 if there is only one.
     2 to its power is the number of units that would be as uncertain if used equally.
 
-    Raises `ValueError` if no unit is active for any image.
+    Raises `ValueError` if no unit is active for any image, and what `selection_counts` raises.
 
     Source: Shannon (1948).
     Chapter 13.
@@ -177,11 +202,3 @@ def peak_memory(call: Callable[[], object]) -> int:
     finally:
         if not watched:
             tracemalloc.stop()
-
-
-def _check_same_shape(x: np.ndarray, x_hat: np.ndarray) -> None:
-    if np.shape(x) != np.shape(x_hat):
-        raise ValueError(
-            f"The images have shape {np.shape(x)}, the reconstructions {np.shape(x_hat)}; "
-            "expected the same."
-        )

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ksae_lab.nn import inputs
+from ksae_lab.nn.checks import positive
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
@@ -44,7 +47,7 @@ def best_probe(
     `scales` are as in `fitted`. The larger C, the closer the fit; of equals the first is taken, and
     so the smallest C. Test labels serve for the last number only.
 
-    Raises `ValueError` if a set has no labels, or the training labels are all the same.
+    Raises what `fitted` and `error` raise.
 
     Chapter 15.
     """
@@ -63,16 +66,20 @@ def fitted(train: Labelled, C: float, scale: np.ndarray | None = None) -> "Logis
     scikit-learn's lbfgs stops where no slope is above 1e-4, or after 1,000 steps: within half a
     minute for 50,000 codes of 1,000 units.
 
-    Raises `ValueError` if there are no labels, or they are all the same.
+    Raises `ValueError` if there are no labels, not one for each code, or all the same, and for a C
+    that is not above 0, and what `ksae_lab.nn.inputs.real` raises.
 
     Chapter 15.
     """
     from sklearn.linear_model import LogisticRegression
 
-    z, y = train
-    if y is None:
-        raise ValueError("There are no labels to learn from; give a data set that has some.")
-    scale = z.std(axis=0) if scale is None else scale
+    z, y = _labelled(train, "learn from")
+    positive(C, "C")
+    if len(np.unique(y)) < 2:
+        raise ValueError("The labels are all the same; give those of two classes or more.")
+    scale = z.std(axis=0) if scale is None else inputs.floats(scale, "scales")
+    if scale.shape != z.shape[1:]:
+        raise ValueError(f"The scales have shape {scale.shape}; expected {z.shape[1:]}.")
     scale = np.where(scale > 0, scale, 1).astype(z.dtype)
     probe = LogisticRegression(C=C, tol=1e-4, max_iter=1000).fit(_compact(z / scale), y)
     probe.coef_ /= scale  # from here on it takes codes as they are
@@ -82,14 +89,33 @@ def fitted(train: Labelled, C: float, scale: np.ndarray | None = None) -> "Logis
 def error(probe: "LogisticRegression", test: Labelled) -> float:
     """The share, a scalar, of codes (samples, n) that `probe` puts into a class not their label's.
 
-    Raises `ValueError` if there are no labels (samples,).
+    Raises `ValueError` if there are no labels (samples,), or not one for each code, and for codes
+    of other units than the probe has learned.
 
     Chapter 15.
     """
-    z, y = test
-    if y is None:
-        raise ValueError("There are no labels to compare with; give a data set that has some.")
+    z, y = _labelled(test, "compare with")
+    inputs.rows(z, probe.coef_.shape[1], "codes")
     return float(np.mean(probe.predict(z) != y))
+
+
+def _labelled(codes_and_labels: Labelled, to: str) -> tuple[np.ndarray, np.ndarray]:
+    """The codes as floats, and as many labels."""
+    if not isinstance(codes_and_labels, (tuple, list)) or len(codes_and_labels) != 2:
+        given = type(codes_and_labels).__name__
+        raise TypeError(f"A {given} is given; give a pair (codes, labels).")
+    z, y = codes_and_labels
+    if y is None:
+        raise ValueError(f"There are no labels to {to}; give a data set that has some.")
+    z, y = inputs.floats(z, "codes"), np.asarray(y)
+    if z.ndim != 2 or y.shape != z.shape[:1] or not len(z):
+        raise ValueError(
+            f"The codes have shape {z.shape}, the labels {y.shape}; expected (samples, n) and "
+            "(samples,), one or more."
+        )
+    if y.dtype.kind in "fc" and not np.isfinite(y).all():
+        raise ValueError("The labels hold NaN or infinity; leave such samples out.")
+    return z, y
 
 
 def _compact(z: np.ndarray) -> "np.ndarray | csr_matrix":

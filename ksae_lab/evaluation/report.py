@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from ksae_lab.data.rows import Rows
 from ksae_lab.data.scaling import Extent
 from ksae_lab.evaluation import metrics
 from ksae_lab.evaluation.code_length import index_bits
 from ksae_lab.models.base import Coder
 from ksae_lab.models.scaled import Scaled
+from ksae_lab.nn import inputs
 from ksae_lab.nn.module import Module
 
 BATCH = 1000  # samples at a time: codes take room
@@ -34,17 +36,20 @@ def evaluate(model: Module, x: np.ndarray, image: tuple[int, ...] | None = None)
     "code_bits" is the mean size of a code: which units are active, each combination equally likely,
     and 8 bits for the value of each.
 
-    Raises `ValueError` for another kind of model, for no samples, and for those of another size.
+    Raises `ValueError` for another kind of model, for no samples, for those of another size, and
+    what `ksae_lab.nn.inputs.rows` raises.
 
     Chapter 13.
     """
-    if not len(x):
-        raise ValueError("There are no images to evaluate the model on; give one or more.")
     if not isinstance(model, Coder):
         raise ValueError(
             f"A {type(model).__name__} cannot be evaluated here: it does not reconstruct images; "
             "give a model that encodes and decodes, such as a KSparseAutoencoder."
         )
+    if not isinstance(x, Rows):
+        x = inputs.floats(x, "images")
+    if not len(x) or not x.shape[-1]:
+        raise ValueError("There are no images to evaluate the model on; give one or more.")
     coder, scaling = (model.coder, model.scaling) if isinstance(model, Scaled) else (model, None)
     starts = range(0, len(x), BATCH)
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ksae_lab.data.datasets import Dataset
+from ksae_lab.data.rows import Rows
 from ksae_lab.experiments import settings
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
@@ -15,7 +16,7 @@ from ksae_lab.training.loop import Callback, Trainer
 from ksae_lab.training.optimizers import SGD, AdaGrad, Adam, BaseOptimizer, RMSprop
 from ksae_lab.training.schedules import geometric, k_curriculum, linear
 
-MOST = 50_000  # samples that a dream's prototypes may be drawn from
+START = 50_000  # samples to start from, of data that stay on the disk
 
 
 def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
@@ -28,6 +29,8 @@ def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
     if experiment.fit_on == "train+validation":
         x = dataset.joined("train", "val")
     optimizer, length = _optimizer(experiment.optimizer), experiment.training
+    # Training goes through all of them, and where it starts has no need of so many.
+    first = x[:START] if isinstance(x, Rows) else x
     n_units = (experiment.dream or experiment.model).n_units
     monitor = DeadUnitMonitor(n_units, after=length.dead_after or len(x))
     callbacks: list[Callback] = [monitor]
@@ -38,9 +41,9 @@ def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
         callbacks.append(Scheduled(optimizer, "learning_rate", linear(rate, 0.0, begin=begin)))
     model: Model
     if experiment.dream:
-        model, own = _dream(experiment.dream, x, rng, monitor)
+        model, own = _dream(experiment.dream, first, rng, monitor)
     else:
-        model, own = _k_sparse(experiment, x, rng, monitor)
+        model, own = _k_sparse(experiment, first, rng, monitor)
     return Trainer(
         model,
         (x,),
@@ -115,7 +118,7 @@ def _dream(
         wanted.sparsity,
         wanted.norm_weight,
         wanted.init,
-        images=x[:MOST],
+        images=x,
         inhibition=wanted.inhibition,
         rng=rng,
     )

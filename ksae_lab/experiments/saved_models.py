@@ -8,6 +8,7 @@ import numpy as np
 
 import ksae_lab
 from ksae_lab.experiments import archive
+from ksae_lab.nn import inputs
 from ksae_lab.nn.activations import ACTIVATIONS
 from ksae_lab.nn.module import Module
 
@@ -21,11 +22,13 @@ def save_model(model: Module, path: str | Path, **facts: object) -> None:
     data, config and metrics. Auxiliary losses belong to training and are not saved.
 
     Raises `ValueError`, with nothing written, for a model that `load_model` could not build again
-    (of a class from elsewhere, or with such parts), and what `archive.write` raises.
+    (of a class from elsewhere, or with such parts) or whose weights hold NaN, and what
+    `archive.write` raises.
 
     Chapter 6.
     """
     description, arrays = _described(model), model.state
+    arrays = {name: inputs.real(w, f"weights {name}") for name, w in arrays.items()}
     _built(description, arrays, "The model cannot be saved")
     archive.write(path, arrays, {"model": description, "facts": facts})
 

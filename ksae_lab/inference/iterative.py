@@ -18,7 +18,8 @@ from itertools import islice
 
 import numpy as np
 
-from ksae_lab.nn import penalties
+from ksae_lab.nn import inputs, penalties
+from ksae_lab.nn.checks import flag, not_negative, positive, whole
 
 Codes = Iterator[np.ndarray]
 
@@ -30,9 +31,16 @@ def objective(
 
     x has shape (batch, d), a (batch, n), W (n, d); `penalty` is a name of `nn.penalties`.
 
+    Raises `ValueError` for arrays that do not fit, and a negative λ.
+
     Source: Olshausen & Field (1996).
     Chapter 12.
     """
+    x, W = images_and_atoms(x, W)
+    a = inputs.rows(a, len(W), "codes")
+    if len(a) != len(x):
+        raise ValueError(f"There are {len(a)} codes of {len(x)} images; give one for each.")
+    not_negative(sparsity, "sparsity")
     cost = penalties.get(penalty)(a).sum(axis=1)
     return 0.5 * ((x - a @ W) ** 2).sum(axis=1) + sparsity * cost
 
@@ -40,12 +48,11 @@ def objective(
 def after(steps: int, codes: Codes) -> np.ndarray:
     """The code (batch, n) that stands after that many steps of `codes`.
 
-    Raises `ValueError` for fewer than one step.
+    Raises `ValueError` for fewer than one step, and `TypeError` for what is no integer.
 
     Chapter 12.
     """
-    if steps < 1:
-        raise ValueError(f"{steps} steps give no code; take at least one.")
+    whole(steps, "steps")
     return next(islice(codes, steps - 1, None))
 
 
@@ -55,9 +62,13 @@ def soft_threshold(u: np.ndarray, threshold: float, nonnegative: bool = False) -
     The result has the shape of u, as (batch, n). It minimises ½ ‖a − u‖² + threshold ‖a‖₁.
     `nonnegative=True` minimises over a ≥ 0, and is a relu with bias −threshold.
 
+    Raises `ValueError` for a negative threshold, and what `ksae_lab.nn.inputs.floats` raises.
+
     Chapter 12.
     """
-    if nonnegative:
+    u = inputs.floats(u, "codes", finite=False)
+    not_negative(threshold, "threshold")
+    if flag(nonnegative, "nonnegative"):
         return np.maximum(u - threshold, 0)
     return u - np.clip(u, -threshold, threshold)
 
@@ -144,13 +155,14 @@ def lca(
     the active ones move just as in `ista` with step `rate`, and are stable below 2 / L (inactive
     below 2). The L of the active atoms alone is smaller than that of all: larger rates often hold.
 
-    Raises `ValueError` at the first step for arrays that do not fit, and a negative λ.
+    Raises `ValueError` at the first step for arrays that do not fit, a negative λ, and a rate that
+    is not above 0.
 
     Source: Rozell et al. (2008).
     Chapter 12.
     """
     drive, gram, L = _prepare(x, W, sparsity)
-    rate = min(1 / L, 1) if rate is None else rate
+    rate = min(1 / L, 1) if rate is None else positive(rate, "rate")
     inhibition = gram - np.eye(len(gram), dtype=gram.dtype)
     u, a = np.zeros_like(drive), np.zeros_like(drive)
     while True:
@@ -159,15 +171,26 @@ def lca(
         yield a
 
 
-def _prepare(x: np.ndarray, W: np.ndarray, sparsity: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """x Wᵀ (batch, n), G = W Wᵀ (n, n), and L, the largest eigenvalue of G."""
-    if W.ndim != 2 or x.ndim != 2 or x.shape[1] != W.shape[1]:
+def images_and_atoms(x: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x (batch, d) and the dictionary W (n, d), both as floats.
+
+    Raises `ValueError` for other shapes, and what `ksae_lab.nn.inputs.floats` raises.
+
+    Chapter 12.
+    """
+    x, W = inputs.floats(x, "images"), inputs.floats(W, "atoms")
+    if W.ndim != 2 or x.ndim != 2 or x.shape[1] != W.shape[1] or not len(W):
         raise ValueError(
             f"The images have shape {x.shape}, the dictionary {W.shape}; "
             "expected (batch, d) and (n, d), one row for each atom."
         )
-    if not sparsity >= 0:
-        raise ValueError(f"The sparsity λ is {sparsity}; it must be 0 or more.")
+    return x, W
+
+
+def _prepare(x: np.ndarray, W: np.ndarray, sparsity: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """x Wᵀ (batch, n), G = W Wᵀ (n, n), and L, the largest eigenvalue of G."""
+    x, W = images_and_atoms(x, W)
+    not_negative(sparsity, "sparsity")
     gram = W @ W.T
     L = float(np.linalg.eigvalsh(gram)[-1])
     if not L > 0:

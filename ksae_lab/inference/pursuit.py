@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ksae_lab.inference.iterative import images_and_atoms
+from ksae_lab.nn import inputs
 from ksae_lab.nn.topk import top_k_mask
 
 RIDGE = 1e-10  # in units of an atom's squared length: two equal atoms share what one would get
@@ -22,11 +24,14 @@ def refit(x: np.ndarray, W: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     x has shape (batch, d), W (n, d), and `chosen`, a mask, (batch, n): elsewhere a is zero.
     The normal equations of each image, (W_c W_cᵀ) a_c = W_c x for its chosen rows W_c.
 
-    Raises `ValueError` for arrays that do not fit.
+    Raises `ValueError` for arrays that do not fit, and `TypeError` for a mask that is not boolean.
 
     Chapter 13.
     """
-    _check(x, W)
+    x, W = images_and_atoms(x, W)
+    chosen = inputs.real(chosen, "chosen units")
+    if chosen.dtype != np.bool_:
+        raise TypeError(f"The chosen units are {chosen.dtype}; give a mask, of True and False.")
     if chosen.shape != (len(x), len(W)):
         raise ValueError(f"chosen has shape {chosen.shape}; expected {(len(x), len(W))}.")
     W = W.astype(np.float64)
@@ -48,10 +53,14 @@ def pursuit(
     Source: Foucart (2011).
     Chapter 13.
     """
-    _check(x, W)
+    x, W = images_and_atoms(x, W)
     W = W.astype(np.float64)
     drive, gram = x @ W.T, W @ W.T
-    a = np.zeros_like(drive) if start is None else start.astype(np.float64)
+    a = np.zeros_like(drive)
+    if start is not None:
+        a = inputs.rows(start, len(W), "codes to start at").astype(np.float64)
+        if len(a) != len(x):
+            raise ValueError(f"There are {len(a)} codes to start at for {len(x)} images.")
     while True:
         chosen = top_k_mask(a + drive - a @ gram, k, by="magnitude")
         new = _refit(drive, gram, chosen)
@@ -78,10 +87,3 @@ def _refit(drive: np.ndarray, gram: np.ndarray, chosen: np.ndarray) -> np.ndarra
     a = np.zeros_like(drive)
     np.put_along_axis(a, units, np.linalg.solve(systems, wanted[..., None])[..., 0], axis=1)
     return a
-
-
-def _check(x: np.ndarray, W: np.ndarray) -> None:
-    if x.ndim != 2 or W.ndim != 2 or x.shape[1] != W.shape[1]:
-        raise ValueError(
-            f"x has shape {x.shape} and W {W.shape}; expected (batch, d) and (n, d), d the same."
-        )

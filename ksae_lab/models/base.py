@@ -46,9 +46,18 @@ class Coder(Model):
         """
         return mse(self.reconstruct(x), x if target is None else target)
 
-    def fit(self, x: np.ndarray, target: np.ndarray | None = None, **options: Any) -> loop.History:
+    def fit(self, x: Any, target: np.ndarray | None = None, **options: Any) -> loop.History:
         """Train on x (samples, d), towards a target of as many rows if there is one, else x.
 
+        In place of x there may be an iterable of batches, as `ksae_lab.training.batches` has it.
         `ksae_lab.training.loop.fit` says what `options` there are and what can go wrong.
         """
-        return loop.fit(self, (x,) if target is None else (x, target), **options)
+        return loop.fit(self, x if target is None else (x, target), **options)
+
+    def partial_fit(self, x: Any, target: np.ndarray | None = None, **options: Any) -> float:
+        """One pass over x, of which there may be more: the mean loss on the way, a scalar.
+
+        `model.partial_fit(x, optimizer=adam)`: `ksae_lab.training.loop.partial_fit` says what other
+        `options` there are, x (samples, d) and a target are as for `fit`.
+        """
+        return loop.partial_fit(self, x if target is None else (x, target), **options)

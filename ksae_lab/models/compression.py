@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ksae_lab.models.k_sparse import KSparseAutoencoder
+from ksae_lab.nn import checks
 from ksae_lab.nn.topk import top_k_mask
 
 
@@ -20,13 +21,13 @@ def prune(model: KSparseAutoencoder, share: float) -> KSparseAutoencoder:
     magnitude, of two equal ones the later. Rows of W_dec become a little shorter than 1, and stay
     so: what was pruned carried a part of the reconstruction.
 
-    Raises `ValueError` for a share outside 0…1, and `TypeError` for another kind of model.
+    Raises `ValueError` for a share outside 0…1, and `TypeError` for what is no number, and for
+    another kind of model.
 
     Source: Han et al. (2015), without their training afterwards.
     Chapter 15.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share is {share}; choose from 0, all weights stay, to 1, none does.")
+    checks.share(share, "share")
 
     def thinned(W: np.ndarray) -> np.ndarray:
         kept = W.size - round(share * W.size)
@@ -50,11 +51,7 @@ def quantise_weights(model: KSparseAutoencoder, bits: int = 8) -> KSparseAutoenc
     Source: Jacob et al. (2018), who have one scale for each whole array.
     Chapter 15.
     """
-    if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)):
-        raise TypeError(f"bits is {bits!r}, not an integer. Give a number from 2 to 16.")
-    if not 2 <= bits <= 16:
-        raise ValueError(f"bits is {bits}; choose from 2, for −1, 0 and 1, to 16.")
-    top = 2 ** (int(bits) - 1) - 1
+    top = 2 ** (checks.whole(bits, "bits", 2, 16) - 1) - 1
 
     def rounded(W: np.ndarray) -> np.ndarray:
         step = np.abs(W).max(axis=1, keepdims=True) / top

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ksae_lab.nn import activations
+from ksae_lab.nn import activations, checks, inputs
+from ksae_lab.nn.checks import Rng, not_negative, whole
 from ksae_lab.nn.module import Arrays, Module
 
 STEP = 0.05  # of a unit's time constant; much longer ones would swing across the resting point
@@ -23,7 +24,8 @@ class Foldiak(Module):
     `gamma` are the learning rates of w, q and t, `slope` the steepness λ of the logistic function.
     All of them may be changed at any time: with alpha and beta at zero, only the thresholds move.
 
-    Raises `ValueError` for a p that is not between 0 and 1.
+    Raises `ValueError` for a p that is not between 0 and 1, a negative rate and a slope that is not
+    above 0, and `TypeError` for settings of another type.
 
     Source: Földiák (1990), with the settings of his bars.
     Chapter 12.
@@ -39,15 +41,19 @@ class Foldiak(Module):
         beta: float = 0.02,
         gamma: float = 0.02,
         slope: float = 10.0,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: type | str = np.float32,
     ):
-        if not 0 < p < 1:
+        if not 0 < checks.finite(p, "p") < 1:
             raise ValueError(f"p is {p}; give the share of images to answer, between 0 and 1.")
         self.p = p
-        self.alpha, self.beta, self.gamma = alpha, beta, gamma
-        self.slope = slope
-        q = rng.uniform(0, 1, (n_units, n_pixels))
+        self.alpha = not_negative(alpha, "alpha")
+        self.beta = not_negative(beta, "beta")
+        self.gamma = not_negative(gamma, "gamma")
+        self.slope = checks.positive(slope, "slope")
+        n_pixels, n_units = whole(n_pixels, "n_pixels"), whole(n_units, "n_units")
+        dtype = checks.floating(dtype)
+        q = checks.generator(rng).uniform(0, 1, (n_units, n_pixels))
         self.q = (q / np.linalg.norm(q, axis=1, keepdims=True)).astype(dtype)
         self.w = np.zeros((n_units, n_units), dtype)
         self.t = np.zeros(n_units, dtype)
@@ -72,9 +78,7 @@ class Foldiak(Module):
 
         Raises `ValueError` for images of another shape.
         """
-        d = self.q.shape[1]
-        if x.ndim != 2 or x.shape[1] != d:
-            raise ValueError(f"The images have shape {x.shape}; expected (batch, {d}).")
+        x = inputs.rows(x, self.q.shape[1], dtype=self.q.dtype)
         f = activations.get("sigmoid")
         drive = x @ self.q.T - self.t
         y = np.zeros_like(drive)
@@ -102,6 +106,7 @@ class Foldiak(Module):
 
         Raises `ValueError` for images of another shape.
         """
+        x = inputs.rows(x, self.q.shape[1], dtype=self.q.dtype)
         y = self.encode(x)
         counts = y.sum(axis=0)
         self.w -= self.alpha * (y.T @ y - len(x) * self.p**2)
@@ -115,23 +120,31 @@ class Foldiak(Module):
 def bar_patterns(size: int) -> np.ndarray:
     """Every bar alone, of shape (2 · size, size²): the horizontal ones, then the vertical ones.
 
+    Raises `ValueError` for a size below 1, and `TypeError` for what is no integer.
+
     Source: Földiák (1990).
     Chapter 12.
     """
+    whole(size, "size")
     rows = np.kron(np.eye(size), np.ones((1, size)))
     columns = np.kron(np.ones((1, size)), np.eye(size))
     return np.concatenate([rows, columns]).astype(np.float32)
 
 
-def bars(n_images: int, size: int, p: float, rng: np.random.Generator) -> np.ndarray:
+def bars(n_images: int, size: int, p: float, rng: Rng) -> np.ndarray:
     """Pictures of bars, (n_images, size²), of 0 and 1: each of 2 · size bars is there or not.
 
     Each is present with probability `p`, a scalar, whatever the others do; where two cross,
     the pixel is 1 all the same, so a picture is no sum of its bars.
 
+    Raises what `bar_patterns` raises, for the number of images, too, and `ValueError` for a p
+    outside 0…1.
+
     Source: Földiák (1990).
     Chapter 12.
     """
     patterns = bar_patterns(size)
-    present = rng.random((n_images, len(patterns))) < p
+    whole(n_images, "n_images", 0)
+    checks.share(p, "p")
+    present = checks.generator(rng).random((n_images, len(patterns))) < p
     return np.minimum(present.astype(np.float32) @ patterns, 1)

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from ksae_lab.models.base import Coder
-from ksae_lab.nn import activations
+from ksae_lab.nn import activations, inputs
 from ksae_lab.nn.auxiliary_losses import AuxiliaryLoss
+from ksae_lab.nn.checks import Rng, flag, floating, generator, not_negative, several, whole
 from ksae_lab.nn.layers import Stage
 from ksae_lab.nn.losses import mse, mse_gradient
 from ksae_lab.nn.module import Arrays, ForwardPass, Passes
@@ -28,13 +29,15 @@ class KSparseAutoencoder(HasSelector, Coder):
     `tied=True` uses one matrix for both: W_enc is then W_decᵀ itself, and no parameter of its own.
     Rows of W_dec keep length 1: else long rows with small values and short ones with large values
     would be the same.
-    They start at random directions of `rng`, W_enc at W_decᵀ, biases at zero, all of `dtype`;
+    They start at random directions of `rng`, W_enc at W_decᵀ, biases at zero, all of `dtype`; what
+    `rng` may be `numpy.random.default_rng` says, and images whatever `ksae_lab.nn.inputs` takes;
     `init_from_data` gives a better start. `k`, `selector` and `auxiliary_losses` may be changed at
     any time. `auxiliary_losses`, those of `ksae_lab.nn.auxiliary_losses`, are added to the mean
     squared error.
 
-    Raises what the selector raises for a k that cannot work, and `ValueError` for an unknown
-    activation.
+    Raises what the selector raises for a k that cannot work, `ValueError` for an unknown
+    activation, sizes below 1 and a dtype without fractions, and `TypeError` for settings of another
+    type.
 
     Source: Makhzani & Frey (2013) for the network; Gao et al. (2024) for b_dec on both sides.
     Chapter 5; chapter 7 for other selections, chapter 8 for the auxiliary losses.
@@ -50,15 +53,17 @@ class KSparseAutoencoder(HasSelector, Coder):
         tied: bool = False,
         unit_norm: bool = True,
         auxiliary_losses: Sequence[AuxiliaryLoss] = (),
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: type | str = np.float32,
     ):
+        n_pixels, n_units = whole(n_pixels, "n_pixels"), whole(n_units, "n_units")
+        dtype = floating(dtype)
         self.phi = activations.get(activation)
-        self.tied = tied
-        self.unit_norm = unit_norm
-        self.auxiliary_losses = list(auxiliary_losses)
+        self.tied = flag(tied, "tied")
+        self.unit_norm = flag(unit_norm, "unit_norm")
+        self.auxiliary_losses = several(auxiliary_losses, AuxiliaryLoss, "auxiliary_losses")
         self.selector = as_selector(k).for_units(n_units, dtype)
-        self.W_dec = unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
+        self.W_dec = unit_rows(generator(rng).normal(size=(n_units, n_pixels))).astype(dtype)
         self._own_W_enc = None if tied else self.W_dec.T.copy()
         self.b_enc = np.zeros(n_units, dtype)
         self.b_dec = np.zeros(n_pixels, dtype)
@@ -74,13 +79,17 @@ class KSparseAutoencoder(HasSelector, Coder):
             raise AttributeError("The weights are tied, so W_enc is W_dec.T; set W_dec.")
         self._own_W_enc = W
 
-    def init_from_data(self, x: np.ndarray, rng: np.random.Generator, noise: float = 0.05) -> None:
+    def init_from_data(self, x: np.ndarray, rng: Rng, noise: float = 0.05) -> None:
         """Start at the data: b_dec at the mean of x (samples, d), each unit at one image of it.
 
         A row of W_dec is a centred image, drawn by `rng` without repetition while there are enough,
         plus normal noise of that many grey levels, brought to length 1; W_enc is W_decᵀ.
+
+        Raises `ValueError` for no images, and what `ksae_lab.nn.inputs.rows` raises.
         """
         n, d = self.W_dec.shape
+        x, rng = inputs.rows(x, d, dtype=self.W_dec.dtype, least=1), generator(rng)
+        not_negative(noise, "noise")
         self.b_dec[:] = x.mean(axis=0)
         drawn = x[rng.choice(len(x), n, replace=n > len(x))]
         self.W_dec[:] = unit_rows(drawn - self.b_dec + noise * rng.normal(size=(n, d)))
@@ -121,11 +130,9 @@ class KSparseAutoencoder(HasSelector, Coder):
     def pre_activations(self, x: np.ndarray) -> np.ndarray:
         """h (batch, n) for x (batch, d).
 
-        Raises `ValueError` for another shape.
+        Raises what `ksae_lab.nn.inputs.rows` raises.
         """
-        d = len(self.b_dec)
-        if x.ndim != 2 or x.shape[1] != d:
-            raise ValueError(f"The images have shape {x.shape}; expected (batch, {d}).")
+        x = inputs.rows(x, len(self.b_dec), dtype=self.b_dec.dtype)
         return (x - self.b_dec) @ self.W_enc + self.b_enc
 
     def encode(self, x: np.ndarray) -> np.ndarray:
@@ -137,6 +144,7 @@ class KSparseAutoencoder(HasSelector, Coder):
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """The images x̂ (batch, d) of the codes z (batch, n)."""
+        z = inputs.rows(z, len(self.W_dec), "codes", dtype=self.W_dec.dtype, finite=False)
         return z @ self.W_dec + self.b_dec
 
     def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
@@ -151,9 +159,10 @@ class KSparseAutoencoder(HasSelector, Coder):
 
         Give a `target` (batch, d) if x is a noisy copy of what is to be reconstructed.
 
-        Raises `ValueError` for another shape.
+        Raises what `ksae_lab.nn.inputs.rows` raises.
         """
-        target = x if target is None else target
+        d = len(self.b_dec)
+        x, target = inputs.with_target(x, target, d, self.W_dec.dtype)
         h = self.pre_activations(x)
         z, through_selection = self.selector.forward(h, self.phi)
         x_hat = self.decode(z)

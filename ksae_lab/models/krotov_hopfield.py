@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ksae_lab.nn import inputs
+from ksae_lab.nn.checks import Rng, finite, floating, generator, not_negative, whole
 from ksae_lab.nn.module import Arrays, Module
 from ksae_lab.nn.topk import top_k_mask
 
@@ -19,7 +21,8 @@ class KrotovHopfield(Module):
 
     The winners' prototypes come to have Σⱼ abs(wⱼ)^p = 1, whatever they started with.
 
-    Raises `ValueError` unless 1 ≤ winners < rank ≤ n, p > 1 and delta ≥ 0.
+    Raises `ValueError` unless 1 ≤ winners < rank ≤ n, p > 1 and delta ≥ 0, and `TypeError` for
+    settings of another type.
 
     Source: Krotov & Hopfield (2019), in the fast form of their code; several winners are
     this book's, on a suggestion of Geisz (2020).
@@ -35,25 +38,26 @@ class KrotovHopfield(Module):
         *,
         delta: float = 0.4,
         p: float = 2.0,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: type | str = np.float32,
     ):
-        rank = winners + 1 if rank is None else rank
+        n_pixels, n_units = whole(n_pixels, "n_pixels"), whole(n_units, "n_units")
+        winners = whole(winners, "winners")
+        rank = winners + 1 if rank is None else whole(rank, "rank")
         if not 1 <= winners < rank <= n_units:
             raise ValueError(
                 f"{winners} winners and the unit at place {rank} punished, of {n_units} units; "
                 "choose at least one winner, and a place after the winners that there is."
             )
-        if p <= 1 or delta < 0:
+        if finite(p, "p") <= 1:
             raise ValueError(
-                f"p is {p} and delta {delta}; p must be above 1, since the overlap takes the power "
-                "p − 1 of the weights, and delta 0 or above, since it is taken off."
+                f"p is {p}; give more than 1, since the overlap takes the power p − 1 of weights."
             )
         self.winners = winners
         self.rank = rank
-        self.delta = delta
+        self.delta = not_negative(delta, "delta")
         self.p = p
-        self.W = rng.normal(0, 1, (n_units, n_pixels)).astype(dtype)
+        self.W = generator(rng).normal(0, 1, (n_units, n_pixels)).astype(floating(dtype))
 
     @property
     def parameters(self) -> Arrays:
@@ -78,9 +82,7 @@ class KrotovHopfield(Module):
 
         Raises `ValueError` for images of another shape.
         """
-        d = self.W.shape[1]
-        if x.ndim != 2 or x.shape[1] != d:
-            raise ValueError(f"The images have shape {x.shape}; expected (batch, {d}).")
+        x = inputs.rows(x, self.W.shape[1], dtype=self.W.dtype)
         return x @ (np.sign(self.W) * np.abs(self.W) ** (self.p - 1)).T
 
     def learn(self, x: np.ndarray, learning_rate: float, rounds: int = 1) -> None:
@@ -91,12 +93,13 @@ class KrotovHopfield(Module):
         With more `rounds` than the published one, ΔW is summed over them, and each round sees
         what is left of x when the best prototype of the round before is projected out.
 
-        Raises `ValueError` for images of another shape, or no round.
+        Raises `ValueError` for images of another shape, no round and a negative rate.
 
         Source: Mallat & Zhang (1993) for the residual; to learn from it is this book's.
         """
-        if rounds < 1:
-            raise ValueError(f"rounds is {rounds}; give 1 for the published rule, or more.")
+        whole(rounds, "rounds")
+        not_negative(learning_rate, "learning_rate")
+        x = inputs.rows(x, self.W.shape[1], dtype=self.W.dtype)
         step = np.zeros_like(self.W)
         squares = (self.W**2).sum(axis=1)
         for _ in range(rounds):

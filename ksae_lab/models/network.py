@@ -8,6 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from ksae_lab.models.base import Coder
+from ksae_lab.nn import inputs
+from ksae_lab.nn.checks import several
 from ksae_lab.nn.layers import Backward, Dense, KSparse, Stage
 from ksae_lab.nn.losses import mse, mse_gradient
 from ksae_lab.nn.module import Arrays, ForwardPass, Passes
@@ -31,13 +33,14 @@ class Network(Coder):
     Give data in the layers' dtype: NumPy computes float64 images with float32 weights in float64.
     Its code is the output of the first layer that selects, or of the first layer if none does.
 
-    Raises `ValueError` if there is no layer, or if one's output does not fit the next one's input.
+    Raises `ValueError` if there is no layer, or if one's output does not fit the next one's input,
+    and `TypeError` for what is no layer.
 
     Chapter 3.
     """
 
     def __init__(self, layers: Iterable[Dense]):
-        self.layers = list(layers)
+        self.layers: list[Dense] = several(tuple(layers), Dense, "layers")
         if not self.layers:
             raise ValueError("A network without layers computes nothing. Give at least one.")
         for i, (left, right) in enumerate(pairwise(self.layers)):
@@ -83,7 +86,7 @@ class Network(Coder):
 
         Chapter 2.
         """
-        outputs = []
+        x, outputs = self._images(x), []
         for layer in self.layers:
             x = layer.encode(x)
             outputs.append(x)
@@ -95,6 +98,8 @@ class Network(Coder):
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """The output (batch, n_out) that a code z (batch, n) leads to."""
+        W = self.layers[self._code_layer].W
+        z = inputs.rows(z, W.shape[1], "codes", dtype=W.dtype, finite=False)
         for layer in self.layers[self._code_layer + 1 :]:
             z = layer.encode(z)
         return z
@@ -106,7 +111,8 @@ class Network(Coder):
 
         Raises `ValueError` if a shape does not fit.
         """
-        target = x if target is None else target
+        W = self.layers[0].W
+        x, target = inputs.with_target(x, target, len(W), W.dtype)
         hs, zs, steps_back = self._forward(x)
         x_hat = zs[-1]
         gradients: Arrays = {}
@@ -137,12 +143,12 @@ class Network(Coder):
         `target` is ignored; it is there so that every method takes the same batch.
         """
         _, zs, _ = self._forward(x)
-        inputs = [x, *zs[:-1]]
-        each = (layer.masks(x) for layer, x in zip(self.layers, inputs, strict=True))
+        each = (layer.masks(x) for layer, x in zip(self.layers, [x, *zs[:-1]], strict=True))
         return [mask for masks in each for mask in masks]
 
     def _forward(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], list[Backward]]:
         """Every layer's h and z (batch, n_out) in training, and the way back through it."""
+        x = self._images(x)
         hs, zs, steps_back = [], [], []
         for layer in self.layers:
             h = layer.pre_activations(x)
@@ -151,6 +157,10 @@ class Network(Coder):
             zs.append(x)
             steps_back.append(backward)
         return hs, zs, steps_back
+
+    def _images(self, x: np.ndarray) -> np.ndarray:
+        W = self.layers[0].W
+        return inputs.rows(x, len(W), dtype=W.dtype)
 
     @property
     def _code_layer(self) -> int:

@@ -6,6 +6,8 @@ import numpy as np
 
 from ksae_lab.inference.iterative import after, fista, objective
 from ksae_lab.models.base import Coder
+from ksae_lab.nn import inputs
+from ksae_lab.nn.checks import Rng, flag, floating, generator, not_negative, whole
 from ksae_lab.nn.layers import Stage
 from ksae_lab.nn.module import Arrays, ForwardPass, Passes
 from ksae_lab.nn.rows import unit_rows
@@ -26,6 +28,9 @@ class SparseCoding(Coder):
     epoch.
     `sparsity` and `steps` may be changed at any time.
 
+    Raises `ValueError` for a negative λ, and sizes and steps below 1, and `TypeError` for settings
+    of another type.
+
     Source: Olshausen & Field (1996).
     Chapter 12.
     """
@@ -38,16 +43,23 @@ class SparseCoding(Coder):
         steps: int = 50,
         *,
         nonnegative: bool = False,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: type | str = np.float32,
     ):
-        self.sparsity = sparsity
-        self.steps = steps
-        self.nonnegative = nonnegative
-        self.W = unit_rows(rng.normal(size=(n_units, n_pixels))).astype(dtype)
+        n_pixels, n_units = whole(n_pixels, "n_pixels"), whole(n_units, "n_units")
+        dtype = floating(dtype)
+        self.sparsity = not_negative(sparsity, "sparsity")
+        self.steps = whole(steps, "steps")
+        self.nonnegative = flag(nonnegative, "nonnegative")
+        self.W = unit_rows(generator(rng).normal(size=(n_units, n_pixels))).astype(dtype)
 
-    def init_from_data(self, x: np.ndarray, rng: np.random.Generator) -> None:
-        """Start each atom at one image of x (samples, d), each drawn once if there are enough."""
+    def init_from_data(self, x: np.ndarray, rng: Rng) -> None:
+        """Start each atom at one image of x (samples, d), each drawn once if there are enough.
+
+        Raises `ValueError` for no images, and what `ksae_lab.nn.inputs.rows` raises.
+        """
+        x = inputs.rows(x, self.W.shape[1], dtype=self.W.dtype, least=1)
+        rng = generator(rng)
         self.W[:] = unit_rows(x[rng.choice(len(x), len(self.W), replace=len(self.W) > len(x))])
 
     @property
@@ -78,11 +90,12 @@ class SparseCoding(Coder):
 
         Raises `ValueError` for another shape, a negative `sparsity`, or no steps.
         """
+        x = inputs.rows(x, self.W.shape[1], dtype=self.W.dtype)
         return after(self.steps, fista(x, self.W, self.sparsity, self.nonnegative))
 
     def decode(self, a: np.ndarray) -> np.ndarray:
         """The images x̂ (batch, d) of the codes a (batch, n)."""
-        return a @ self.W
+        return inputs.rows(a, len(self.W), "codes", dtype=self.W.dtype, finite=False) @ self.W
 
     def forward_backward(self, x: np.ndarray, target: np.ndarray | None = None) -> Passes:
         """The loss of x (batch, d), its gradient for W (n, d), and the forward pass.
@@ -101,6 +114,7 @@ class SparseCoding(Coder):
                 "Sparse coding finds codes for the very images that it reconstructs; give no "
                 "other target, and no input noise."
             )
+        x = inputs.rows(x, self.W.shape[1], dtype=self.W.dtype)
         a = self.encode(x)
         x_hat = self.decode(a)
         loss = objective(x, a, self.W, self.sparsity).mean()

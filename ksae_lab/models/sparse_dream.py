@@ -5,7 +5,8 @@ from typing import Any, Self
 import numpy as np
 
 from ksae_lab.models.base import Coder
-from ksae_lab.nn import penalties
+from ksae_lab.nn import inputs, penalties
+from ksae_lab.nn.checks import Rng, floating, generator, not_negative, whole
 from ksae_lab.nn.layers import Stage
 from ksae_lab.nn.module import Arrays, ForwardPass, Passes
 from ksae_lab.nn.rows import unit_rows
@@ -29,7 +30,8 @@ class SparseDream(Coder):
     "repaired": each prototype one of `images` (samples, d) that is not black, drawn without
     repetition while there are enough, at length 1; S the identity, −`inhibition` off its diagonal.
 
-    Raises `ValueError` for an unknown penalty or init, and for missing, unfit or black `images`.
+    Raises `ValueError` for an unknown penalty or init, for missing, unfit or black `images`, for
+    sizes below 1 and negative weights, and `TypeError` for settings of another type.
 
     Source: Geisz (2020), who wrote the objective; the repaired start is this book's.
     Chapter 9 for the network, chapter 10 for the gradient, chapter 11 for the repaired start.
@@ -46,22 +48,25 @@ class SparseDream(Coder):
         *,
         images: np.ndarray | None = None,
         inhibition: float = 0.01,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: type | str = np.float32,
     ):
         self.penalty = penalties.get(penalty)
-        self.sparsity = sparsity
-        self.norm_weight = norm_weight
+        n_pixels, n_units = whole(n_pixels, "n_pixels"), whole(n_units, "n_units")
+        dtype, rng = floating(dtype), generator(rng)
+        self.sparsity = not_negative(sparsity, "sparsity")
+        self.norm_weight = not_negative(norm_weight, "norm_weight")
+        not_negative(inhibition, "inhibition")
         if init == "as_found":
             W = rng.uniform(0, 1, (n_units, n_pixels))
             S = unit_rows(rng.uniform(-1, 1, (n_units, n_units)))
         elif init == "repaired":
-            if images is None or images.ndim != 2 or images.shape[1] != n_pixels:
-                given = "none" if images is None else f"an array {images.shape}"
+            if images is None:
                 raise ValueError(
                     f"The repaired start draws prototypes from images (samples, {n_pixels}), "
-                    f"and was given {given}; pass the training images as images=…"
+                    "and was given none; pass the training images as images=…"
                 )
+            images = inputs.rows(images, n_pixels, dtype=dtype)
             images = images[images.any(axis=1)]  # black has no direction
             if not len(images):
                 raise ValueError("All images are black; give some that prototypes can start from.")
@@ -105,11 +110,9 @@ class SparseDream(Coder):
     def activities(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """h, u = h Sᵀ + b, and the code a = relu(u), all (batch, n), for x (batch, d).
 
-        Raises `ValueError` for another shape.
+        Raises what `ksae_lab.nn.inputs.rows` raises.
         """
-        d = self.W.shape[1]
-        if x.ndim != 2 or x.shape[1] != d:
-            raise ValueError(f"The images have shape {x.shape}; expected (batch, {d}).")
+        x = inputs.rows(x, self.W.shape[1], dtype=self.W.dtype)
         h = np.maximum(x @ self.W.T, 0)
         u = h @ self.S.T + self.b
         return h, u, np.maximum(u, 0)
@@ -123,7 +126,7 @@ class SparseDream(Coder):
 
     def decode(self, a: np.ndarray) -> np.ndarray:
         """The images x̂ (batch, d) of the codes a (batch, n)."""
-        return a @ self.W
+        return inputs.rows(a, len(self.W), "codes", dtype=self.W.dtype, finite=False) @ self.W
 
     def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """Who passes each relu for x (batch, d): h > 0 and a > 0, both (batch, n), for `gradcheck`.
@@ -144,9 +147,9 @@ class SparseDream(Coder):
 
         Chapter 10.
         """
-        target = x if target is None else target
+        x, target = inputs.with_target(x, target, self.W.shape[1], self.W.dtype)
         h, u, a = self.activities(x)
-        x_hat = self.decode(a)
+        x_hat, target = inputs.pair(self.decode(a), target, "outputs", "targets", finite=False)
         e = x_hat - target
         excess = (self.W**2).sum(axis=1) - 1  # how far each ‖wᵢ‖² is from the unit sphere
         of_images = (e**2).sum() + self.sparsity * self.penalty(a).sum()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ksae_lab.models.sparse_dream import SparseDream
+from ksae_lab.nn.inputs import rows
 from ksae_lab.nn.rows import unit_rows
 
 
@@ -31,6 +32,7 @@ def look(model: SparseDream, x: np.ndarray) -> Seen:
 
     Chapter 9.
     """
+    x = rows(x, model.W.shape[1], dtype=model.W.dtype)
     h, _, a = model.activities(x)
     return Seen(x, h, a, model.decode(a) - x)
 

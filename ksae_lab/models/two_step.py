@@ -6,7 +6,7 @@ import numpy as np
 
 from ksae_lab.models.base import Coder
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.nn import activations
+from ksae_lab.nn import activations, inputs
 from ksae_lab.nn.layers import Stage
 from ksae_lab.nn.losses import mse, mse_gradient
 from ksae_lab.nn.module import Arrays, ForwardPass, Passes
@@ -31,13 +31,16 @@ class TwoStepEncoder(HasSelector, Coder):
     ½ ‖c − z D‖², with W₂ = Dᵀ and S = I − D Dᵀ. Training is free to find a better step, as the
     gradient flows through both masks. Values may also be negative in the second step.
 
-    Raises `AttributeError` for a model whose selector has no k.
+    Raises `AttributeError` for a model whose selector has no k, and `TypeError` for another kind of
+    model.
 
     Source: Gregor & LeCun (2010) for learned steps.
     Chapter 13.
     """
 
     def __init__(self, model: KSparseAutoencoder):
+        if not isinstance(model, KSparseAutoencoder):
+            raise TypeError(f"A {type(model).__name__} is given; give a KSparseAutoencoder.")
         self.D, self.b_dec = model.W_dec.copy(), model.b_dec.copy()
         self.phi = model.phi
         self.selector = model.selector.for_units(len(self.D), self.D.dtype.name)
@@ -86,17 +89,18 @@ class TwoStepEncoder(HasSelector, Coder):
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """The code z (batch, n) of x (batch, d): at most k numbers of a row are not zero."""
-        c = x - self.b_dec
+        c = self._images(x) - self.b_dec
         z1 = self.selector.encode(c @ self.W1 + self.b1, self.phi)
         return self._second.encode(c @ self.W2 + z1 @ self.S + self.b2, LINEAR)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """The images x̂ (batch, d) of the codes z (batch, n)."""
+        z = inputs.rows(z, len(self.D), "codes", dtype=self.D.dtype, finite=False)
         return z @ self.D + self.b_dec
 
     def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """Both masks (batch, n) that x (batch, d) leads to in training."""
-        c = x - self.b_dec
+        c = self._images(x) - self.b_dec
         h1 = c @ self.W1 + self.b1
         z1, _ = self.selector.forward(h1, self.phi)
         h2 = c @ self.W2 + z1 @ self.S + self.b2
@@ -107,7 +111,7 @@ class TwoStepEncoder(HasSelector, Coder):
 
         Give a `target` (batch, d) if x is a noisy copy of what is to be reconstructed.
         """
-        target = x if target is None else target
+        x, target = inputs.with_target(x, target, len(self.b_dec), self.D.dtype)
         c = x - self.b_dec
         h1 = c @ self.W1 + self.b1
         z1, through_first = self.selector.forward(h1, self.phi)
@@ -125,6 +129,9 @@ class TwoStepEncoder(HasSelector, Coder):
             "b2": dh2.sum(axis=0),
         } | own
         return Passes(mse(x_hat, target), gradients, ForwardPass(target, h2, z, x_hat, self.D))
+
+    def _images(self, x: np.ndarray) -> np.ndarray:
+        return inputs.rows(x, len(self.b_dec), dtype=self.D.dtype)
 
     @property
     def _second(self) -> TopK:

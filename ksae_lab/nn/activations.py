@@ -6,20 +6,19 @@ swish and gelu reach the same output from two different h, with two different sl
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Elementwise = Callable[[np.ndarray], np.ndarray]
+from ksae_lab.nn.inputs import Elementwise, of_floats
 
 
 @dataclass(frozen=True)
 class Activation:
     """A function φ and its derivative φ′, both of the pre-activation h, elementwise.
 
-    h is a floating-point array of any shape; both results have its shape.
+    h is an array of any shape; both results have its shape, and are floats.
 
     Chapter 3.
     """
@@ -27,6 +26,10 @@ class Activation:
     name: str
     function: Elementwise
     derivative: Elementwise
+
+    def __post_init__(self) -> None:
+        for name in ("function", "derivative"):
+            object.__setattr__(self, name, of_floats(getattr(self, name)))
 
     def __call__(self, h: np.ndarray) -> np.ndarray:
         """φ(h), of the shape of h."""

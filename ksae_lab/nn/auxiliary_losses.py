@@ -3,16 +3,18 @@
 Each gives its value and its gradients, forward beside backward.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from ksae_lab.nn.checks import not_negative, whole
 from ksae_lab.nn.losses import mse, mse_gradient
 from ksae_lab.nn.module import ForwardPass
 from ksae_lab.nn.selectors import JumpReLU
 from ksae_lab.nn.topk import top_k_mask
 
 
+@runtime_checkable
 class AuxiliaryLoss(Protocol):
     """A further term of the loss: called with a `ForwardPass`, it returns value and gradients.
 
@@ -26,6 +28,7 @@ class AuxiliaryLoss(Protocol):
         """The term's value, a scalar, and its gradients."""
 
 
+@runtime_checkable
 class HasDead(Protocol):
     """Whoever knows which units are dead: `dead` is boolean of shape (n,).
 
@@ -49,18 +52,19 @@ class AuxK:
 
     A dead unit with h ≤ 0 gets no gradient from an image: relu hides it.
 
-    Raises `ValueError` for k_aux below 1.
+    Raises `ValueError` for k_aux below 1 and a negative weight, `TypeError` for what is no number,
+    and for a monitor without `dead`.
 
     Source: Gao et al. (2024), as in their code.
     Chapter 8.
     """
 
     def __init__(self, monitor: HasDead, k_aux: int, weight: float = 1 / 32):
-        if k_aux < 1:
-            raise ValueError(f"k_aux is {k_aux}; give the number of dead units to use, 1 or more.")
+        if not isinstance(monitor, HasDead):
+            raise TypeError(f"A {type(monitor).__name__} knows no dead units; give a monitor.")
         self.monitor = monitor
-        self.k_aux = k_aux
-        self.weight = weight
+        self.k_aux = whole(k_aux, "k_aux")
+        self.weight = not_negative(weight, "weight")
 
     def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
         """The value, a scalar, and gradients for "h" (batch, n) and "W_dec" (n, d)."""
@@ -87,12 +91,14 @@ class DeCov:
 
     C (n, n) is the covariance of the codes z over the batch.
 
+    Raises `ValueError` for a negative weight, and `TypeError` for what is no number.
+
     Source: Cogswell et al. (2016), who call it DeCov.
     Chapter 8.
     """
 
     def __init__(self, weight: float):
-        self.weight = weight
+        self.weight = not_negative(weight, "weight")
 
     def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
         """The value, a scalar, and the gradient for "z" (batch, n)."""
@@ -110,13 +116,17 @@ class L0:
     `selector` is the model's own `JumpReLU`: only its thresholds, log_threshold (n,), learn
     from it, by the same made-up slope as from the error.
 
+    Raises `TypeError` for another selector, and what `DeCov` raises.
+
     Source: Rajamanoharan et al. (2024).
     Chapter 16.
     """
 
     def __init__(self, selector: JumpReLU, weight: float):
+        if not isinstance(selector, JumpReLU):
+            raise TypeError(f"{selector!r} has no thresholds to learn; give a model's JumpReLU.")
         self.selector = selector
-        self.weight = weight
+        self.weight = not_negative(weight, "weight")
 
     def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
         """The value, a scalar, and the gradient for "log_threshold" (n,)."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ksae_lab.nn import activations
+from ksae_lab.nn import activations, inputs
+from ksae_lab.nn.checks import Rng, floating, generator, whole
 from ksae_lab.nn.module import Arrays, Module
 from ksae_lab.nn.selectors import HasSelector, Selector, SelectorBackward, as_selector
 
@@ -39,10 +40,11 @@ class Dense(Module):
 
     `activation` is a name from `ksae_lab.nn.activations`.
     W starts at Glorot's uniform values drawn from `rng`, b at zero, both of `dtype`:
-    float32 for speed, float64 for checks.
+    float32 for speed, float64 for checks. `rng` is what `numpy.random.default_rng` takes.
     Set `layer.W[:] = …` to start elsewhere.
 
-    Raises `ValueError` for an unknown activation.
+    Raises `ValueError` for an unknown activation, a size below 1, and a dtype that is none of
+    floats, and `TypeError` for sizes that are no integers.
 
     Source: Glorot & Bengio (2010) for the start.
     Chapter 3.
@@ -54,12 +56,13 @@ class Dense(Module):
         n_out: int,
         activation: str = "linear",
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: type | str = np.float32,
     ):
         self.phi = activations.get(activation)
+        n_in, n_out, dtype = whole(n_in, "n_in"), whole(n_out, "n_out"), floating(dtype)
         limit = np.sqrt(6 / (n_in + n_out))
-        self.W = rng.uniform(-limit, limit, (n_in, n_out)).astype(dtype)
+        self.W = generator(rng).uniform(-limit, limit, (n_in, n_out)).astype(dtype)
         self.b = np.zeros(n_out, dtype)
 
     @property
@@ -87,9 +90,7 @@ class Dense(Module):
 
         Raises `ValueError` for another shape.
         """
-        n_in = len(self.W)
-        if x.ndim != 2 or x.shape[1] != n_in:
-            raise ValueError(f"The input has shape {x.shape}; expected (batch, {n_in}).")
+        x = inputs.rows(x, len(self.W), "inputs", dtype=self.W.dtype, finite=False)
         return x @ self.W + self.b
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
@@ -145,7 +146,7 @@ class KSparse(HasSelector, Dense):
         k: int | Selector,
         activation: str = "linear",
         *,
-        rng: np.random.Generator,
+        rng: Rng,
         dtype: type | str = np.float32,
     ):
         super().__init__(n_in, n_out, activation, rng=rng, dtype=dtype)

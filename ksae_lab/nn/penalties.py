@@ -1,19 +1,18 @@
 """Penalties on activity, which keep a code sparse."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Elementwise = Callable[[np.ndarray], np.ndarray]
+from ksae_lab.nn.inputs import Elementwise, of_floats
 
 
 @dataclass(frozen=True)
 class Penalty:
     """A penalty on each activity a ≥ 0, zero at a = 0, and its slope; called, it gives its value.
 
-    Arrays of any shape go in, arrays of the same shape come out.
+    Arrays of any shape go in, arrays of the same shape come out, as floats.
 
     Chapter 11.
     """
@@ -21,6 +20,10 @@ class Penalty:
     name: str
     value: Elementwise
     derivative: Elementwise
+
+    def __post_init__(self) -> None:
+        for name in ("value", "derivative"):
+            object.__setattr__(self, name, of_floats(getattr(self, name)))
 
     def __call__(self, a: np.ndarray) -> np.ndarray:
         """The penalty on each number of a, in an array of a's shape."""

@@ -22,6 +22,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ksae_lab.nn import activations
+from ksae_lab.nn.checks import Rng, generator, positive, whole
+from ksae_lab.nn.inputs import real
 from ksae_lab.nn.topk import top_k_mask
 
 Relaxed = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]
@@ -38,7 +40,8 @@ def hard(h: np.ndarray, k: int) -> Relaxed:
     Source: Makhzani & Frey (2013).
     Chapter 7.
     """
-    return top_k_mask(h, k).astype(h.dtype), np.zeros_like
+    mask = top_k_mask(h, k)
+    return mask.astype(real(h).dtype), np.zeros_like
 
 
 def shift_sigmoid(h: np.ndarray, k: int, *, temperature: float) -> Relaxed:
@@ -138,9 +141,7 @@ def entmax15(h: np.ndarray, k: int, *, temperature: float) -> Relaxed:
     return (k * root**2).astype(h.dtype), _weigh(root, temperature / k, h)
 
 
-def perturbed(
-    h: np.ndarray, k: int, *, temperature: float, samples: int, rng: np.random.Generator
-) -> Relaxed:
+def perturbed(h: np.ndarray, k: int, *, temperature: float, samples: int, rng: Rng) -> Relaxed:
     """The mean top-k mask of h + τ Z over `samples` draws of normal noise Z, h (batch, n).
 
     The mask jumps, but its expectation is smooth, and integration by parts moves the derivative
@@ -156,9 +157,8 @@ def perturbed(
     Chapter 7.
     """
     _scores(h, k, temperature)
-    if samples < 2:
-        raise ValueError(f"{samples} samples have no covariance with their noise; draw 2 or more.")
-    Z = rng.standard_normal((samples, *h.shape))
+    whole(samples, "samples", 2)  # one alone has no covariance with its noise
+    Z = generator(rng).standard_normal((samples, *h.shape))
     masks = top_k_mask(h + temperature * Z, k).astype(h.dtype)
 
     def backward(dp: np.ndarray) -> np.ndarray:
@@ -169,9 +169,7 @@ def perturbed(
     return masks.mean(axis=0), backward
 
 
-def gumbel_subset(
-    h: np.ndarray, k: int, *, temperature: float, rng: np.random.Generator
-) -> Relaxed:
+def gumbel_subset(h: np.ndarray, k: int, *, temperature: float, rng: Rng) -> Relaxed:
     """The sum of k softmaxes of h plus Gumbel noise, each after the one before has had its pick.
 
     h and p are (batch, n). With α₁ = h + noise: a_j = softmax(α_j/τ), α_{j+1} = α_j + log(1 − a_j).
@@ -186,7 +184,7 @@ def gumbel_subset(
     Chapter 7.
     """
     _scores(h, k, temperature)
-    alpha = h + rng.gumbel(size=h.shape)
+    alpha = h + generator(rng).gumbel(size=h.shape)
     rounds = []
     for _ in range(k):
         a = np.exp((alpha - alpha.max(axis=1, keepdims=True)) / temperature)
@@ -227,14 +225,14 @@ def _scores(h: np.ndarray, k: int, temperature: float) -> np.ndarray:
 
     What all units have in common changes no choice, and would drown small differences in sums.
     """
-    if h.ndim != 2 or not np.issubdtype(h.dtype, np.floating):
-        raise ValueError(f"h is {h.dtype} of shape {h.shape}; expected floats of (batch, n).")
+    if type(h) is not np.ndarray or h.ndim != 2 or h.dtype.kind != "f":
+        given = f"{h.dtype} of shape {h.shape}" if hasattr(h, "dtype") else type(h).__name__
+        raise ValueError(f"h is {given}; expected floats of (batch, n), in a NumPy array.")
     n = h.shape[1]
     top_k_mask(np.zeros(n), k)  # says what is wrong with most impossible k
     if not 1 <= k < n:
         raise ValueError(f"k = {k} of {n} leaves nothing to choose; take 0 < k < {n}, or `hard`.")
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"The temperature is {temperature}; give a finite number above 0.")
+    positive(temperature, "temperature")
     with np.errstate(over="ignore", invalid="ignore"):
         scores = (h.astype(np.float64) - h.max(axis=1, keepdims=True)) / temperature
     if not np.isfinite(scores).all():

@@ -12,9 +12,10 @@ from typing import Any, Self
 import numpy as np
 
 from ksae_lab.nn.activations import Activation
+from ksae_lab.nn.checks import Rng, generator, positive, whole
 from ksae_lab.nn.module import Arrays, Module
 from ksae_lab.nn.relaxations import RELAXATIONS
-from ksae_lab.nn.topk import By, top_k_mask
+from ksae_lab.nn.topk import By, ranked, top_k_mask
 
 # ∂L/∂z (batch, n) → ∂L/∂h (batch, n) and the gradients of the selector's own parameters.
 SelectorBackward = Callable[[np.ndarray], tuple[np.ndarray, Arrays]]
@@ -114,9 +115,8 @@ class PrefixTopK(TopK):
 
     def mask(self, h: np.ndarray) -> np.ndarray:
         """The k largest of each row's prefix."""
-        n = h.shape[-1]
-        if not 1 <= self.prefix <= n:
-            raise ValueError(f"The prefix is {self.prefix}; give a number of units, 1 to {n}.")
+        h = ranked(h)
+        whole(self.prefix, "prefix", most=h.shape[-1])
         mask = np.zeros(h.shape, dtype=bool)
         top_k_mask(h, self.k, by=self.by)  # k is judged by all units, as if there were no prefix
         mask[..., : self.prefix] = top_k_mask(
@@ -160,13 +160,14 @@ class BatchTopK(TopK):
 
     def mask(self, h: np.ndarray) -> np.ndarray:
         """All units from θ on, if above zero."""
-        scores = self._scores(h)
+        scores = ranked(h, self.by)
         return (scores >= self.threshold) & (scores > 0)
 
     def training_mask(self, h: np.ndarray) -> np.ndarray:
         """The k · batch largest, if above zero; ties to the first image."""
-        scores = self._scores(h)
-        return top_k_mask(scores.ravel(), self.k * len(h)).reshape(h.shape) & (scores > 0)
+        scores = ranked(h, self.by)
+        mask = top_k_mask(scores.ravel(), self.k * len(scores)).reshape(scores.shape)
+        return mask & (scores > 0)
 
     def observe(self, h: np.ndarray) -> None:
         """Let θ follow the smallest number that this batch keeps."""
@@ -187,10 +188,7 @@ class BatchTopK(TopK):
         self.threshold[...] = smallest
 
     def _smallest_kept(self, h: np.ndarray) -> float:
-        return float(np.where(self.training_mask(h), self._scores(h), np.inf).min())
-
-    def _scores(self, h: np.ndarray) -> np.ndarray:
-        return np.abs(h) if self.by == "magnitude" else h
+        return float(np.where(self.training_mask(h), ranked(h, self.by), np.inf).min())
 
 
 class JumpReLU(Selector):
@@ -208,11 +206,8 @@ class JumpReLU(Selector):
     """
 
     def __init__(self, threshold: float = 1.0, bandwidth: float = 1.0):
-        for name, value in {"threshold": threshold, "bandwidth": bandwidth}.items():
-            if not value > 0:
-                raise ValueError(f"The {name} is {value}; give more than 0.")
-        self.start = threshold
-        self.bandwidth = bandwidth
+        self.start = positive(threshold, "threshold")
+        self.bandwidth = positive(bandwidth, "bandwidth")
         self.log_threshold: np.ndarray = np.full((), np.log(threshold))
 
     @property
@@ -233,7 +228,7 @@ class JumpReLU(Selector):
 
     def mask(self, h: np.ndarray) -> np.ndarray:
         """Whoever is above its threshold."""
-        return h > self.thresholds
+        return ranked(h) > self.thresholds
 
     def forward(self, h: np.ndarray, phi: Activation) -> tuple[np.ndarray, SelectorBackward]:
         """z (batch, n), and a backward pass with the made-up slope of log θ."""
@@ -278,16 +273,16 @@ class Relaxation(Selector):
         temperature: float,
         *,
         samples: int = 10,
-        rng: np.random.Generator | None = None,
+        rng: Rng = None,
     ):
         if kind not in RELAXATIONS:
             known = ", ".join(RELAXATIONS)
             raise ValueError(f"No relaxation is called {kind!r}; choose from {known}.")
         self.kind = kind
         self.k = k
-        self.temperature = temperature
-        self.samples = samples
-        self.rng = rng
+        self.temperature = positive(temperature, "temperature")
+        self.samples = whole(samples, "samples", 2)
+        self.rng = None if rng is None else generator(rng)
 
     def mask(self, h: np.ndarray) -> np.ndarray:
         """The k largest of each row: what the weights of most relaxations tend to."""

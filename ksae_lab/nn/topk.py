@@ -4,6 +4,8 @@ from typing import Literal
 
 import numpy as np
 
+from ksae_lab.nn import inputs
+
 By = Literal["value", "magnitude"]
 
 
@@ -21,7 +23,7 @@ def top_k_mask(h: np.ndarray, k: int, *, by: By = "value") -> np.ndarray:
 
     Chapter 2.
     """
-    scores = _scores(h, by)
+    scores = ranked(h, by)
     n = scores.shape[-1]
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
         raise TypeError(f"k is {k!r}, not an integer. Give the number of units to keep, 0 to {n}.")
@@ -40,13 +42,18 @@ def top_k_mask(h: np.ndarray, k: int, *, by: By = "value") -> np.ndarray:
     return above | (tied & (tied.cumsum(axis=-1) <= places_left))
 
 
-def _scores(h: np.ndarray, by: By) -> np.ndarray:
-    """The numbers that are ranked, once it is sure that they can be."""
-    h = np.asarray(h)
+def ranked(h: np.ndarray, by: By = "value") -> np.ndarray:
+    """The numbers that are ranked, of the shape of h (..., n), once it is sure that they can be.
+
+    Raises what `top_k_mask` raises for its h.
+
+    Chapter 2.
+    """
+    h = inputs.real(h, "pre-activations", finite=False)
     if h.ndim == 0:
         raise ValueError("h is a single number. Give an array of shape (..., n), units last.")
-    if not np.issubdtype(h.dtype, np.integer) and not np.issubdtype(h.dtype, np.floating):
-        raise TypeError(f"h holds {h.dtype}, which has no order to rank by. Give real numbers.")
+    if h.dtype.kind == "b":
+        raise TypeError("h holds bool, which has no order to rank by. Give numbers.")
     if np.isnan(h).any():
         raise ValueError(
             "h holds NaN, which is neither larger nor smaller than anything. "

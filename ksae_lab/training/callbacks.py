@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ksae_lab.nn.checks import not_negative
 from ksae_lab.nn.module import ForwardPass, Model
 from ksae_lab.training.loop import Callback, Trainer
 
@@ -12,13 +13,16 @@ class Scheduled(Callback):
     `Scheduled(model, "k", k_curriculum(60, 10))` or `Scheduled(adam, "learning_rate", linear(…))`.
     A schedule takes and returns a scalar, see `ksae_lab.training.schedules`.
 
-    Raises `AttributeError` if the owner has no such setting.
+    Raises `AttributeError` if the owner has no such setting, and `TypeError` for a schedule that is
+    no function.
 
     Chapter 5.
     """
 
     def __init__(self, owner: object, name: str, schedule: Callable[[float], float]):
         getattr(owner, name)
+        if not callable(schedule):
+            raise TypeError(f"The schedule is {schedule!r}; give a function of progress.")
         self.owner = owner
         self.name = name
         self.schedule = schedule
@@ -38,15 +42,19 @@ class InputNoise(Callback):
     To each batch x (batch, d) normal noise of `scale` grey levels, a scalar, is added, new in
     every step; the batch becomes the pair of the noisy x and x itself.
 
+    Raises `ValueError` for a negative scale, and, at the first step, where there is a target.
+
     Source: Vincent et al. (2008).
     Chapter 5.
     """
 
     def __init__(self, scale: float):
-        self.scale = scale
+        self.scale = not_negative(scale, "scale")
 
     def before_step(self, trainer: Trainer) -> None:
         """Put (noisy x, x) in the place of (x,), both of shape (batch, d)."""
+        if len(trainer.batch) > 1:
+            raise ValueError("InputNoise asks for the clean x itself; train without a target.")
         (x,) = trainer.batch
         noise = trainer.rng.standard_normal(x.shape, dtype=x.dtype)
         trainer.batch = (x + self.scale * noise, x)

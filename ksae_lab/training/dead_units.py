@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from ksae_lab.nn import checks, inputs
+from ksae_lab.nn.checks import Rng
 from ksae_lab.nn.module import ForwardPass
 from ksae_lab.training.loop import Callback, Trainer
 from ksae_lab.training.optimizers import BaseOptimizer
@@ -17,17 +19,16 @@ class DeadUnitMonitor(Callback):
     Take at least one epoch's images: a minibatch is no evidence. At each epoch's end the number of
     dead units, a scalar, is noted as "dead".
 
-    Raises `ValueError` if `after` is below 1.
+    Raises `ValueError` if `n_units` or `after` is below 1, and, at the first step, for a model of
+    another number of units.
 
     Source: Gao et al. (2024), who wait for ten million tokens.
     Chapter 8.
     """
 
     def __init__(self, n_units: int, after: int):
-        if after < 1:
-            raise ValueError(f"Dead after {after} images is no rule; give 1 or more.")
-        self.after = after
-        self.silent = np.zeros(n_units, dtype=np.int64)
+        self.after = checks.whole(after, "after")
+        self.silent = np.zeros(checks.whole(n_units, "n_units"), dtype=np.int64)
 
     @property
     def dead(self) -> np.ndarray:
@@ -37,6 +38,11 @@ class DeadUnitMonitor(Callback):
     def after_step(self, trainer: Trainer, forward: ForwardPass) -> None:
         """Count one batch of codes, of shape (batch, n)."""
         z = forward.z
+        if z.shape[1:] != self.silent.shape:
+            raise ValueError(
+                f"The monitor is for {len(self.silent)} units, the model has {z.shape[-1]}; "
+                "make it for as many."
+            )
         self.silent += len(z)
         self.silent[(z != 0).any(axis=0)] = 0
 
@@ -67,11 +73,8 @@ class ResetPlan:
     until: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.every < 1 or not 0 <= self.until <= 1:
-            raise ValueError(
-                f"Resets every {self.every} epochs until {self.until} make no plan; "
-                "give 1 epoch or more, and a share of training from 0 to 1."
-            )
+        checks.whole(self.every, "every")
+        checks.share(self.until, "until")
 
     def is_due(self, epoch: int, epochs: int) -> bool:
         """Whether it is time, once `epoch` of `epochs`, both scalars, are done."""
@@ -84,7 +87,7 @@ def restart_dead(
     W_enc: np.ndarray,
     W_dec: np.ndarray,
     b_enc: np.ndarray,
-    rng: np.random.Generator,
+    rng: Rng,
 ) -> np.ndarray:
     """Start each dead unit anew at a residual, in place; returns the indices of those units.
 
@@ -95,15 +98,20 @@ def restart_dead(
     other units' columns, its column of W_enc; its b_enc is set to 0. Without dead units, or where
     every residual is zero, nothing is changed and the result is empty.
 
+    Raises what `ksae_lab.nn.inputs.rows` raises for the residual.
+
     Source: Bricken et al. (2023), who take the image itself and not its residual.
     Chapter 8.
     """
     units = np.flatnonzero(dead)
+    residual = inputs.rows(residual, len(W_enc), "residuals")
     squares = (residual**2).sum(axis=1, dtype=np.float64)
     if not len(units) or not squares.any():
         return units[:0]
     again = len(units) > int(np.count_nonzero(squares))
-    chosen = rng.choice(len(residual), len(units), replace=again, p=squares / squares.sum())
+    chosen = checks.generator(rng).choice(
+        len(residual), len(units), replace=again, p=squares / squares.sum()
+    )
     drawn = residual[chosen]
     direction = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     alive = np.delete(np.linalg.norm(W_enc, axis=0), units)
@@ -134,26 +142,27 @@ class HasEncoderAndDecoder(Protocol):
 class ResetDeadUnits(Callback):
     """Every `every` epochs, until progress `until`, each dead unit starts again at a residual.
 
-    `restart_dead` says how, with the images of training, arrays (samples, d).
+    `restart_dead` says how, with the images of training, arrays (samples, d), or with those of the
+    epoch's last batch, where batches come ready-made.
     The optimizer forgets what it remembers of these weights, else old momentum would pull the new
     unit away, and the monitor counts from zero.
 
-    Raises `ValueError` if `every` is below 1 or `until` is not between 0 and 1, and `TypeError`, at
-    the first reset, for a model without W_enc, W_dec and b_enc.
+    Raises `ValueError` if `every` is below 1 or `until` is not between 0 and 1, and `TypeError` for
+    what is no monitor and, at the first reset, for a model without W_enc, W_dec and b_enc.
 
     Source: Bricken et al. (2023).
     Chapter 8.
     """
 
     def __init__(self, monitor: DeadUnitMonitor, every: int, until: float = 0.5):
-        self.monitor = monitor
+        self.monitor = _monitor(monitor)
         self.plan = ResetPlan(every, until)
 
     def after_epoch(self, trainer: Trainer) -> None:
         """Reset what is dead now, if it is time."""
         if not self.plan.is_due(trainer.epoch, trainer.epochs) or not self.monitor.dead.any():
             return
-        model, x = trainer.model, trainer.data[0]
+        model, x = trainer.model, trainer.images
         if not isinstance(model, HasEncoderAndDecoder):
             raise TypeError(
                 f"A {type(model).__name__} has no W_enc, W_dec and b_enc to reset; "
@@ -203,17 +212,15 @@ class ReviveDead(Callback):
     Raising b alone revives as well, and goes too far: other units inhibit it ever more strongly,
     its b rises ever higher, and one day it is far too active for an image that inhibits it less.
 
-    Raises `ValueError` for a rate that is not above 0 and at most 1, and `TypeError`, at the first
-    step, for a model without S and b.
+    Raises `ValueError` for a rate that is not above 0 and at most 1, and `TypeError` for what is no
+    monitor and, at the first step, for a model without S and b.
 
     Chapter 11.
     """
 
     def __init__(self, monitor: DeadUnitMonitor, rate: float = 0.01):
-        if not 0 < rate <= 1:
-            raise ValueError(f"A rate of {rate} revives nothing; give one above 0 and at most 1.")
-        self.monitor = monitor
-        self.rate = rate
+        self.monitor = _monitor(monitor)
+        self.rate = checks.share(checks.positive(rate, "rate"), "rate")
 
     def after_step(self, trainer: Trainer, forward: ForwardPass) -> None:
         """Move S (n, n) and b (n,) of the dead a little towards their start."""
@@ -224,3 +231,9 @@ class ReviveDead(Callback):
                 "train a SparseDream, or leave ReviveDead out."
             )
         forget_laterals(self.monitor.dead, model.S, model.b, self.rate)
+
+
+def _monitor(monitor: DeadUnitMonitor) -> DeadUnitMonitor:
+    if not isinstance(monitor, DeadUnitMonitor):
+        raise TypeError(f"The monitor is {monitor!r}; give a DeadUnitMonitor.")
+    return monitor

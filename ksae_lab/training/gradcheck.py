@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ksae_lab.nn.checks import positive
 from ksae_lab.nn.module import Model
 
 
@@ -79,11 +80,12 @@ def check_gradients(
     Every parameter is put back exactly as it was.
 
     Raises `KeyError` for a name the model has not, `ValueError` if there is nothing to check,
-    if the loss is not finite or the claimed shapes are not those of the parameters,
+    if ε is not above 0, the loss not finite or the claimed shapes not those of the parameters,
     and `TypeError` if a parameter is not float64 (differences of 10⁻⁶ drown in float32).
 
     Chapter 3.
     """
+    positive(epsilon, "epsilon")
     parameters = model.parameters
     if names is not None:
         parameters = {name: parameters[name] for name in names}

@@ -7,7 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import trange
 
+from ksae_lab.nn import checks
 from ksae_lab.nn.module import ForwardPass, Model
+from ksae_lab.training import batches, optimizers
+from ksae_lab.training.activity import Activity
 
 AT_A_TIME = 10_000  # samples of which the error is measured
 
@@ -74,7 +77,11 @@ class Callback:
 class Trainer:
     """A training as far as it has come: what it works on, and where it stands.
 
-    `data` and `validation` are tuples of arrays (samples, …), what the model's loss takes.
+    `data` and `validation` are tuples of arrays (samples, …), what the model's loss takes; an array
+    may stand alone. In place of arrays `data` may be an iterable of batches, as
+    `ksae_lab.training.batches` has it; then there is no `batch_size`, else it is 64 if not given.
+    `optimizer` may be a name, "adam", `rng` whatever `numpy.random.default_rng` takes, and
+    `callbacks` a single one.
     `epoch` counts whole epochs that are done, `progress` is the share of all steps, a scalar.
     `batch` is what this step learns from; a callback may put something else in its place.
     A bar shows the epochs, unless `quiet`.
@@ -84,11 +91,11 @@ class Trainer:
     """
 
     model: Model
-    data: tuple[np.ndarray, ...]
+    data: Any
     optimizer: Optimizer
     epochs: int
-    batch_size: int
-    rng: np.random.Generator
+    batch_size: int | None = None
+    rng: np.random.Generator = None  # type: ignore[assignment] # `prepare` makes one
     validation: tuple[np.ndarray, ...] | None = None
     callbacks: Sequence[Callback] = ()
     history: History = field(default_factory=History)
@@ -96,18 +103,39 @@ class Trainer:
     progress: float = 0.0
     batch: tuple[np.ndarray, ...] = ()
     quiet: bool = False
+    source: batches.Source = field(init=False, repr=False)
+    latest: tuple[np.ndarray, ...] = field(init=False, repr=False)
+
+    @property
+    def images(self) -> np.ndarray:
+        """All images of training (samples, d), or, if they come in batches, those of the latest."""
+        return self.data[0] if isinstance(self.data, tuple) else self.latest[0]
+
+    def prepare(self) -> None:
+        """See that the parts, as they are now, can work together; `fit` begins with it."""
+        if not isinstance(self.model, Model):
+            raise TypeError(f"A {type(self.model).__name__} cannot be trained here; give a Model.")
+        self.optimizer = optimizers.get(self.optimizer)
+        self.epochs = checks.whole(self.epochs, "epochs", 0)
+        self.rng = checks.generator(self.rng)
+        self.callbacks = checks.several(self.callbacks, Callback, "callbacks")
+        self.quiet = checks.flag(self.quiet, "quiet")
+        dtype = next((w.dtype for w in self.model.parameters.values()), np.dtype(np.float64))
+        self.source = batches.source(self.data, self.batch_size, self.epochs - self.epoch, dtype)
+        self.data = self.source.arrays or self.data
+        if self.validation is not None:
+            self.validation = batches.arrays(self.validation)
+        self._activity, self._steps = Activity(), 0
 
     def fit(self) -> History:
         """Train from `epoch` to `epochs`; `fit` says what is raised."""
-        if self.epochs < 0 or self.batch_size < 1:
-            raise ValueError(
-                f"{self.epochs} epochs and batches of {self.batch_size} make no training; "
-                "give a batch size of 1 or more and no negative epochs."
-            )
+        self.prepare()
         measure = self.model.error
-        _check_samples(measure, self.data)
-        if self.validation is not None:
-            _check_samples(measure, self.validation)
+        for arrays in (self.source.arrays, self.validation):
+            if arrays is not None:
+                # Whatever does not fit the model shows before training, not an epoch later.
+                # An error draws no random numbers: a resumed training must not be a draw ahead.
+                measure(*(array[:1] for array in arrays))
         history = self.history
         history.interrupted = False
         try:
@@ -124,7 +152,7 @@ class Trainer:
             )
             with bar:
                 for _ in bar:
-                    loss = self._one_epoch()
+                    loss = self.one_epoch()
                     # All of an epoch's numbers are there before the first is written down.
                     validation = (
                         [] if self.validation is None else [_mean(measure, self.validation)]
@@ -138,54 +166,63 @@ class Trainer:
                     bar.set_postfix(loss=f"{loss:.4g}")
                     for callback in self.callbacks:
                         callback.after_epoch(self)
+            self._activity.warn(self._steps)
         except KeyboardInterrupt:
             history.interrupted = True
         return history
 
-    def _one_epoch(self) -> float:
-        """The mean loss per sample over one pass through the data."""
-        samples = len(self.data[0])
-        order = self.rng.permutation(samples)
-        starts = range(0, samples, self.batch_size)
-        total = 0.0
-        for step, start in enumerate(starts):
-            batch = order[start : start + self.batch_size]
-            self.progress = (self.epoch + step / len(starts)) / self.epochs
-            self.batch = tuple(array[batch] for array in self.data)
+    def one_epoch(self) -> float:
+        """One pass through the data, and the mean loss per sample, a scalar."""
+        total, samples = 0.0, 0
+        source = self.source
+        for step, batch in enumerate(source.batches(self.rng)):
+            within = step / source.steps if source.steps else 0.0
+            self.progress = (self.epoch + within) / self.epochs
+            self.batch = self.latest = batch
+            n = len(batch[0])
             for callback in self.callbacks:
                 callback.before_step(self)
             loss, gradients, forward = self.model.forward_backward(*self.batch)
             if not np.isfinite(loss):
                 raise FloatingPointError(
-                    f"The loss is {loss}. If the data hold NaN, mend them; if not, the last step "
-                    "was too large: start again with a lower learning rate."
+                    f"The loss is {loss}: the last step was too large, or the numbers in the data "
+                    "are; start again with a lower learning rate."
                 )
             self.optimizer.step(self.model.parameters, gradients)
             self.model.constrain()
             self.model.observe(forward)
             for callback in self.callbacks:
                 callback.after_step(self, forward)
-            total += loss * len(batch)
+            self._activity.note(forward.z)
+            total, samples = total + loss * n, samples + n
+        self._steps = step + 1
         return total / samples
 
 
-def fit(model: Model, data: tuple[np.ndarray, ...], **options: Any) -> History:
+MAY_HAVE = ("batch_size", "rng", "callbacks")
+
+
+def fit(model: Model, data: Any, **options: Any) -> History:
     """Train in place: each epoch visits every sample once, in an order drawn from `rng`.
 
     `data` is what the model's loss takes, for all samples: for a network the pair
     x (samples, n_in) and target (samples, n_out); `validation` is the same for other samples.
-    `options` need `optimizer`, `epochs`, `batch_size`, `rng`, and may have `validation` and
-    `callbacks`, as in `Trainer`.
+    `options` need `optimizer` and `epochs`, and may have `batch_size`, `rng`, `validation`,
+    `callbacks` and `quiet`, as in `Trainer`, which says what they and `data` may be.
     A bar shows the epochs; TQDM_DISABLE=1 in the environment, set before the start, hides it.
     Interrupt with Ctrl-C or the notebook's stop button: the model keeps what it has learned,
     the history every whole epoch, and calling `fit` again goes on from there.
 
-    Raises `ValueError` if arrays are empty, differ in length or do not fit the model, for an
-    impossible number of epochs or batch size, and `FloatingPointError` as soon as the loss
-    is no longer finite.
+    Warns if all units have died on the way.
+
+    Raises `ValueError` if arrays are empty, differ in length, hold NaN or do not fit the model, for
+    an impossible number of epochs or batch size, and if batches are used up too early; `TypeError`
+    for options of another type or name, and what `ksae_lab.nn.inputs.real` raises; and
+    `FloatingPointError` as soon as the loss is no longer finite.
 
     Lab 1.
     """
+    _check_names(options, ("optimizer", "epochs"), (*MAY_HAVE, "validation", "quiet"))
     return Trainer(model, data, **options).fit()
 
 
@@ -199,12 +236,28 @@ def _mean(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> floa
     return total
 
 
-def _check_samples(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> None:
-    """Let whatever is wrong with the data show before training, not an epoch later.
+def partial_fit(model: Model, data: Any, **options: Any) -> float:
+    """One pass over the data, as `fit` has them, in mini-batches: the mean loss, a scalar.
 
-    `measure` draws no random numbers, as a loss may: a resumed training must not be a draw ahead.
+    `optimizer` is the caller's, who keeps it for the next call: it remembers the earlier steps.
+    Other options are `batch_size`, `rng` and `callbacks`; progress is that of this pass.
+
+    Raises what `fit` raises, and `TypeError` for the name of an optimizer, which would be a new one
+    in each call.
+
+    Chapter 5.
     """
-    lengths = [len(array) for array in arrays]
-    if min(lengths) == 0 or max(lengths) != min(lengths):
-        raise ValueError(f"The arrays hold {lengths} samples; give equal numbers, at least one.")
-    measure(*(array[:1] for array in arrays))
+    _check_names(options, ("optimizer",), MAY_HAVE)
+    if isinstance(options["optimizer"], str):
+        raise TypeError("partial_fit needs an optimizer that you keep, such as adam = Adam().")
+    trainer = Trainer(model, data, epochs=1, **options)
+    trainer.prepare()
+    return trainer.one_epoch()
+
+
+def _check_names(options: dict[str, Any], needed: Sequence[str], others: Sequence[str]) -> None:
+    if missing := [name for name in needed if name not in options]:
+        raise TypeError(f"The option {missing[0]} is missing; give {' and '.join(needed)}.")
+    if unknown := [name for name in options if name not in (*needed, *others)]:
+        known = ", ".join((*needed, *others))
+        raise TypeError(f"There is no option {unknown[0]}; choose from {known}.")

@@ -4,11 +4,13 @@ Lab 1 writes such a rule by hand; these are the usual ones, as Keras has them.
 """
 
 import math
+import reprlib
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import numpy as np
 
+from ksae_lab.nn.checks import decay, flag, not_negative, positive, share
 from ksae_lab.nn.module import Arrays
 
 Shapes = dict[str, tuple[int, ...]]
@@ -30,6 +32,9 @@ class BaseOptimizer(ABC):
     memory: W_dec (n, d) by rows, W_enc (d, n) and its gradient by columns (`order="F"`).
     Where most is reached, copying costs more than it saves.
 
+    Raises `ValueError` for a learning rate that is not above 0, and for shares of memory and
+    constants that are out of their ranges, and `TypeError` for settings that are no numbers.
+
     Source: LazyAdam in TensorFlow Addons, which skips rows.
     Chapter 5.
     """
@@ -37,8 +42,13 @@ class BaseOptimizer(ABC):
     slots: tuple[str, ...] = ()
 
     def __init__(self, learning_rate: float, lazy: bool, start: float = 0.0):
-        self.learning_rate = learning_rate
-        self.lazy = lazy
+        if callable(learning_rate):
+            raise TypeError(
+                "The learning rate is a function; give a number, and for one that changes the "
+                'callback Scheduled(optimizer, "learning_rate", …).'
+            )
+        self.learning_rate = positive(learning_rate, "learning_rate")
+        self.lazy = flag(lazy, "lazy")
         self.start = start
         self.steps = 0
         self.memory: Arrays = {}  # "slot/parameter" → array; empty before the first step
@@ -47,8 +57,10 @@ class BaseOptimizer(ABC):
         """Change `parameters` in place by `gradients`, which has the same names and shapes.
 
         Raises `ValueError`, with nothing changed, if a gradient is missing or of another shape
-        than its parameter, or if a parameter was not there, or of another shape, in earlier steps.
+        than its parameter, or if a parameter was not there, or of another shape, in earlier steps,
+        and `TypeError` for parameters that are neither float32 nor float64.
         """
+        not_negative(self.learning_rate, "learning_rate")  # a schedule may have set it, also to 0
         self._meet(parameters, gradients)
         self.steps += 1
         for name, w in parameters.items():
@@ -105,6 +117,12 @@ class BaseOptimizer(ABC):
 
     def _meet(self, parameters: Arrays, gradients: Arrays) -> None:
         """Make a memory before the first step, and see that everything fits together."""
+        for name, w in parameters.items():
+            if w.dtype not in (np.float32, np.float64):
+                raise TypeError(
+                    f"{name} is {w.dtype}, in which small steps vanish; build a model that is to "
+                    "learn with dtype float32 or float64."
+                )
         shapes = {name: w.shape for name, w in parameters.items()}
         given = {name: np.shape(g) for name, g in gradients.items() if name in shapes}
         _compare(given, shapes, "The gradients do not fit the parameters")
@@ -160,9 +178,9 @@ class SGD(BaseOptimizer):
 
     slots = ("velocity",)
 
-    def __init__(self, learning_rate: float, momentum: float = 0.0, *, lazy: bool = False):
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, *, lazy: bool = False):
         super().__init__(learning_rate, lazy)
-        self.momentum = momentum
+        self.momentum = share(momentum, "momentum")
 
     def _update(self, g: np.ndarray, w: np.ndarray, *memory: np.ndarray) -> None:
         (velocity,) = memory
@@ -193,9 +211,9 @@ class Adam(BaseOptimizer):
         lazy: bool = False,
     ):
         super().__init__(learning_rate, lazy)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
+        self.beta_1 = decay(beta_1, "beta_1")
+        self.beta_2 = decay(beta_2, "beta_2")
+        self.epsilon = positive(epsilon, "epsilon")
 
     def _update(self, g: np.ndarray, w: np.ndarray, *memory: np.ndarray) -> None:
         m, v = memory
@@ -227,8 +245,8 @@ class RMSprop(BaseOptimizer):
         lazy: bool = False,
     ):
         super().__init__(learning_rate, lazy)
-        self.rho = rho
-        self.epsilon = epsilon
+        self.rho = decay(rho, "rho")
+        self.epsilon = positive(epsilon, "epsilon")
 
     def _update(self, g: np.ndarray, w: np.ndarray, *memory: np.ndarray) -> None:
         (v,) = memory
@@ -255,13 +273,39 @@ class AdaGrad(BaseOptimizer):
         *,
         lazy: bool = False,
     ):
-        super().__init__(learning_rate, lazy, start=initial_accumulator_value)
-        self.epsilon = epsilon
+        start = not_negative(initial_accumulator_value, "initial_accumulator_value")
+        super().__init__(learning_rate, lazy, start)
+        self.epsilon = positive(epsilon, "epsilon")
 
     def _update(self, g: np.ndarray, w: np.ndarray, *memory: np.ndarray) -> None:
         (accumulator,) = memory
         accumulator += g * g
         w -= self.learning_rate * g / np.sqrt(accumulator + self.epsilon)
+
+
+RULES: dict[str, Any] = {rule.__name__.lower(): rule for rule in (SGD, Adam, RMSprop, AdaGrad)}
+
+
+def get(optimizer: Any) -> Any:
+    """The rule of that name, "adam" or another of `RULES`, with its own rates; another as it is.
+
+    Raises `ValueError` for a name that is not among them, and `TypeError` for what takes no step on
+    parameters, of any shape, and for a class in place of its instance.
+
+    Chapter 5.
+    """
+    if isinstance(optimizer, str):
+        if optimizer not in RULES:
+            raise ValueError(
+                f"No optimizer is called {optimizer!r}; choose from {', '.join(RULES)}."
+            )
+        return RULES[optimizer]()
+    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+        raise TypeError(
+            f"The optimizer is {reprlib.repr(optimizer)}; give one such as Adam(0.001), "
+            f"or a name: {', '.join(RULES)}."
+        )
+    return optimizer
 
 
 def _compare(result: Shapes, expected: Shapes, complaint: str) -> None:

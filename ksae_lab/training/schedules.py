@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from ksae_lab.nn import checks
+
 Schedule = Callable[[float], float]
 
 
@@ -10,10 +12,12 @@ def linear(start: float, end: float, *, begin: float = 0.0, finish: float = 1.0)
 
     The schedule takes a scalar between 0 and 1 and returns a scalar.
 
-    Raises `ValueError` unless 0 ≤ begin < finish ≤ 1.
+    Raises `ValueError` unless 0 ≤ begin < finish ≤ 1, and for ends that are not finite.
 
     Chapter 5.
     """
+    for name, number in {"start": start, "end": end, "begin": begin, "finish": finish}.items():
+        checks.finite(number, name)
     if not 0 <= begin < finish <= 1:
         raise ValueError(
             f"The line goes from {begin} to {finish}; expected 0 ≤ begin < finish ≤ 1."
@@ -35,8 +39,8 @@ def geometric(start: float, end: float) -> Schedule:
 
     Chapter 7.
     """
-    if not (start > 0 and end > 0):
-        raise ValueError(f"From {start} to {end} no factor leads; both must be above 0.")
+    checks.positive(start, "start")
+    checks.positive(end, "end")
     return lambda progress: start * (end / start) ** progress
 
 
@@ -45,12 +49,13 @@ def k_curriculum(k_start: int, k: int, *, finish: float = 0.5) -> Schedule:
 
     The schedule returns a scalar, a whole number.
 
-    Raises `ValueError` if k_start is below k: few to many is the wrong way round.
+    Raises `ValueError` if k_start is below k, for few to many is the wrong way round, or k below 0,
+    and `TypeError` if one of them is no integer.
 
     Source: Makhzani & Frey (2013), section 4.2.1.
     Chapter 8.
     """
-    if k_start < k:
+    if checks.whole(k_start, "k_start", 0) < checks.whole(k, "k", 0):
         raise ValueError(
             f"The curriculum would go up from {k_start} to {k}; start with as many units or more."
         )

@@ -43,7 +43,7 @@ def test_mse_gradient_is_its_slope():
 def test_mse_is_a_plain_number_and_compares_like_with_like():
     assert type(mse(np.zeros((2, 3)), np.ones((2, 3)))) is float
     for function in (mse, mse_gradient):
-        with pytest.raises(ValueError, match=r"\(2, 3\), the target \(3,\)"):
+        with pytest.raises(ValueError, match=r"\(2, 3\), the targets \(3,\)"):
             function(np.zeros((2, 3)), np.zeros(3))
 
 

@@ -439,7 +439,7 @@ def edit(description, **changes):
         ({"k": True}, "k is True, not an integer"),
         ({"k": 99}, "k = 99"),
         ({"k": 2}, "k of KSparseAutoencoder is 2, where .*TopK.* would do"),
-        ({"unit_norm": 1}, "unit_norm of KSparseAutoencoder is 1, where True would do"),
+        ({"unit_norm": 1}, "unit_norm is 1; give True or False"),
         ({"n_units": N + 1}, r"W_dec is float32 \(5, 6\), expected float32 \(6, 6\)"),
         ({"n_units": -1}, "describes no model"),
         ({"n_pixels": 10**15}, "describes no model"),

@@ -116,9 +116,9 @@ def test_what_does_not_fit_is_refused():
     x, W, _ = problem(0)
     with pytest.raises(ValueError, match=r"expected \(5, 9\)"):
         refit(x, W, np.ones((5, 6), bool))
-    with pytest.raises(ValueError, match="d the same"):
+    with pytest.raises(ValueError, match=r"expected \(batch, d\) and \(n, d\)"):
         refit(x, W.T, np.ones((5, 6), bool))
-    with pytest.raises(ValueError, match="d the same"):
+    with pytest.raises(ValueError, match=r"expected \(batch, d\) and \(n, d\)"):
         next(pursuit(x, W.T, 2))
     with pytest.raises(ValueError, match="k"):
         next(pursuit(x, W, 10))

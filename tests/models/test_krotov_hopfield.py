@@ -196,7 +196,7 @@ def test_float32_stays_float32_and_images_are_only_read():
 
 
 def test_says_what_is_wrong():
-    with pytest.raises(ValueError, match="0 winners"):
+    with pytest.raises(ValueError, match="winners is 0"):
         units(0)
     with pytest.raises(ValueError, match="2 winners and the unit at place 2"):
         units(2, 2)
@@ -204,7 +204,7 @@ def test_says_what_is_wrong():
         units(8)
     with pytest.raises(ValueError, match=r"p is 1\.0"):
         units(p=1.0)
-    with pytest.raises(ValueError, match=r"delta -0\.1"):
+    with pytest.raises(ValueError, match=r"delta is -0\.1"):
         units(delta=-0.1)
     net = units()
     with pytest.raises(ValueError, match="rounds is 0"):

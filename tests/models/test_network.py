@@ -207,7 +207,7 @@ def test_says_what_is_wrong():
     network = small_network(["linear"] * 3, 0)
     with pytest.raises(ValueError, match=r"\(7,\); expected \(batch, 7\)"):
         network.predict(np.zeros(7))
-    with pytest.raises(ValueError, match=r"\(2, 7\), the target \(2, 6\)"):
+    with pytest.raises(ValueError, match=r"\(2, 7\), the targets \(2, 6\)"):
         network.loss_and_gradients(np.zeros((2, 7)), np.zeros((2, 6)))
-    with pytest.raises(ValueError, match=r"\(2, 7\), the target \(1, 7\)"):
+    with pytest.raises(ValueError, match=r"\(2, 7\), the targets \(1, 7\)"):
         network.loss(np.zeros((2, 7)), np.zeros((1, 7)))

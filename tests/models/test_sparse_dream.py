@@ -169,7 +169,7 @@ def test_it_starts_repaired():
     [
         ({"init": "random"}, "no init 'random'; expected one of as_found, repaired"),
         ({}, r"draws prototypes from images \(samples, 6\), and was given none"),
-        ({"images": np.ones((5, 4))}, r"was given an array \(5, 4\)"),
+        ({"images": np.ones((5, 4))}, r"\(5, 4\); expected \(batch, 6\)"),
         ({"images": np.zeros((5, D))}, "All images are black"),
         ({"penalty": "l0", "init": "as_found"}, "no penalty 'l0'"),
     ],
