@@ -53,6 +53,12 @@ class Network(Coder):
         return [Stage("input", len(self.layers[0].W)), *(layer.stage for layer in self.layers)]
 
     @property
+    def code_layer(self) -> int:
+        """Which layer's output is the code, a scalar: the first that selects, or the first."""
+        selecting = (i for i, layer in enumerate(self.layers) if isinstance(layer, KSparse))
+        return next(selecting, 0)
+
+    @property
     def parameters(self) -> Arrays:
         """The live arrays by name, first layer to last, of shapes (n_in, n_out) and (n_out,)."""
         return self._numbered(layer.parameters for layer in self.layers)
@@ -91,11 +97,11 @@ class Network(Coder):
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """The code (batch, n) of x (batch, n_in): the output of the code layer."""
-        return self.outputs(x)[self._code_layer]
+        return self.outputs(x)[self.code_layer]
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """The output (batch, n_out) that a code z (batch, n) leads to."""
-        for layer in self.layers[self._code_layer + 1 :]:
+        for layer in self.layers[self.code_layer + 1 :]:
             z = layer.encode(z)
         return z
 
@@ -114,7 +120,7 @@ class Network(Coder):
         for i, backward in reversed(list(enumerate(steps_back))):
             d, own = backward(d)
             gradients |= {f"{name}{i}": gradient for name, gradient in own.items()}
-        code = self._code_layer
+        code = self.code_layer
         W_dec = self.layers[min(code + 1, len(self.layers) - 1)].W
         forward = LayerPasses(target, hs[code], zs[code], x_hat, W_dec, tuple(hs))
         ordered = {name: gradients[name] for name in self.parameters}
@@ -151,11 +157,6 @@ class Network(Coder):
             zs.append(x)
             steps_back.append(backward)
         return hs, zs, steps_back
-
-    @property
-    def _code_layer(self) -> int:
-        selecting = (i for i, layer in enumerate(self.layers) if isinstance(layer, KSparse))
-        return next(selecting, 0)
 
     @staticmethod
     def _numbered(arrays: Iterable[Arrays]) -> Arrays:
