@@ -1,4 +1,4 @@
-"""Models as files of Keras, which read again once `ksae_lab.keras` has been imported."""
+"""Models as files of Keras; who loads one imports `ksae_lab.keras` first."""
 
 import json
 import tempfile

@@ -48,7 +48,7 @@ def write(
     """Write a trained `KSparseAutoencoder` as a folder that SAELens loads: whole, or not at all.
 
     Its architecture there is "topk" for relu and `TopK` by value, or a `Relaxation` of it,
-    "abstopk" (SAELens 6.54 or later) for the linear activation and `TopK` by magnitude, and
+    "abstopk" (which came after SAELens 6.49) for the linear activation and `TopK` by magnitude, and
     "jumprelu" for `JumpReLU` and for `BatchTopK` by value, whose θ is then the threshold of every
     unit. With tied weights both matrices are written. Where units tie for the last place, PyTorch
     may select another one.
@@ -163,14 +163,23 @@ def _selection(model: KSparseAutoencoder) -> tuple[dict[str, Any], Arrays]:
         return {"architecture": architecture} | more, {}
     if phi in IDENTITY_ABOVE_ZERO and by == "value":
         if isinstance(selector, JumpReLU) and kind is JumpReLU:
-            return {"architecture": "jumprelu"}, {"threshold": selector.thresholds}
+            threshold = _rounded_down(selector.thresholds, model.b_enc)
+            return {"architecture": "jumprelu"}, {"threshold": threshold}
         if isinstance(selector, BatchTopK) and kind is BatchTopK:
-            # Here a unit at θ is active, there it has to be above.
-            below = np.maximum(
-                np.nextafter(selector.threshold, -np.inf, dtype=model.W_dec.dtype), 0
-            )
-            return {"architecture": "jumprelu"}, {"threshold": np.full_like(model.b_enc, below)}
+            # Here a unit at θ is active, if above zero; there it has to be above.
+            below = np.nextafter(_rounded_up(selector.threshold, model.b_enc), -np.inf)
+            return {"architecture": "jumprelu"}, {"threshold": np.maximum(below, 0)}
     raise _impossible(f"it has {selector!r} and the activation {phi.name}")
+
+
+def _rounded_down(theta: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """θ of each unit in their dtype: numbers of that dtype are above one if above the other."""
+    rounded = np.full_like(like, theta)
+    return np.where(rounded > theta, np.nextafter(rounded, -np.inf), rounded)
+
+
+def _rounded_up(theta: np.ndarray, like: np.ndarray) -> np.ndarray:
+    return -_rounded_down(-theta, like)
 
 
 def _impossible(reason: str) -> ValueError:

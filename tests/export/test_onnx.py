@@ -149,6 +149,14 @@ def test_a_threshold_that_is_met_counts_for_batch_top_k_and_not_for_jumprelu(tmp
         assert np.count_nonzero(code) == active
 
 
+@needs_onnx
+def test_what_is_not_above_zero_is_not_active_before_there_is_a_threshold(tmp_path):
+    model = autoencoder(SELECTORS["batch"], "sigmoid")
+    for w in model.state.values():
+        w[...] = 0
+    assert not assert_agree(model, tmp_path / "model.onnx").any()
+
+
 class OwnLayer(Dense):
     """A subclass may compute anything."""
 

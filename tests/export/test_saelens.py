@@ -1,6 +1,7 @@
 """Folders of SAELens, held against its forward pass in plain NumPy, from the files alone."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,20 +83,38 @@ def test_their_forward_pass_is_ours(tmp_path_factory, model, seed):
     assert_agree(model, TheirSAE(folder), x)
 
 
-def test_a_unit_at_the_threshold_of_batch_top_k_is_active_there_too(tmp_path):
-    model = autoencoder(BatchTopK(3))
-    model.W_enc[:], model.b_dec[:] = np.eye(D, N), 0
-    model.b_enc[:] = 0
-    model.selector.threshold[...] = 0.7
+def edges(theta, dtype=np.float32):
+    """The numbers around θ, and θ itself, in float32."""
+    middle = np.full(1, theta, dtype)
+    low, high = np.nextafter(middle, dtype(-np.inf)), np.nextafter(middle, dtype(np.inf))
+    return np.concatenate([low, middle, high])
+
+
+@pytest.mark.parametrize("theta", [0.7, 1 / 3, 0.1, 0.5, 1e-45, 0.0])
+@pytest.mark.parametrize("kind", [BatchTopK, JumpReLU])
+@pytest.mark.parametrize("own", [True, False], ids=["its own dtype", "in float64"])
+def test_a_threshold_is_met_there_when_it_is_here(kind, own, theta, tmp_path):
+    model = autoencoder(BatchTopK(1), d=3, n=3, dtype=np.float32)
+    model.W_enc[:], model.b_dec[:], model.b_enc[:] = np.eye(3), 0, 0
+    selector = kind(1)
+    model.selector = selector.for_units(3, np.float32) if own else selector
+    if kind is BatchTopK:
+        model.selector.threshold[...] = theta
+    else:
+        model.selector.log_threshold[...] = np.log(max(theta, 1e-300))
     saelens.write(model, tmp_path / "sae")
-    x = np.full((1, D), 0.7)
-    assert (model.encode(x) > 0).sum() == D
-    assert_agree(model, TheirSAE(tmp_path / "sae"), x)
+    x = edges(theta)[None]
+    with np.errstate(under="ignore"):
+        assert_agree(model, TheirSAE(tmp_path / "sae"), x)
+        active = TheirSAE(tmp_path / "sae").encode(x) != 0
+    np.testing.assert_array_equal(active, model.encode(x) != 0)
+    assert (TheirSAE(tmp_path / "sae").w["threshold"] >= 0).all()
 
 
 def test_a_folder_says_what_saelens_asks(tmp_path):
     model = autoencoder(3, dtype=np.float32)
-    saelens.write(model, tmp_path / "a" / "sae", np.full(N, 0.01), {"model_name": "gpt2"})
+    share = np.array([0, 1, *[0.01] * (N - 2)])
+    saelens.write(model, tmp_path / "a" / "sae", share, {"model_name": "gpt2"})
     assert sorted(files(tmp_path / "a" / "sae")) == sorted(
         [saelens.CFG, saelens.SPARSITY, saelens.WEIGHTS]
     )
@@ -117,7 +136,8 @@ def test_a_folder_says_what_saelens_asks(tmp_path):
         },
     }
     sparsity = safetensors.numpy.load_file(tmp_path / "a" / "sae" / saelens.SPARSITY)
-    np.testing.assert_allclose(sparsity["sparsity"], np.full(N, -2.0), rtol=1e-6)
+    logarithms = [-10, 0, *[-2] * (N - 2)]
+    np.testing.assert_allclose(sparsity["sparsity"], logarithms, rtol=1e-6, atol=1e-6)
     assert sparsity["sparsity"].dtype == np.float32
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["sae"]
 
@@ -128,8 +148,12 @@ def swish_called_relu():
     return model
 
 
-class Own(ksae_lab.KSparseAutoencoder):
+class OwnSelector(JumpReLU):
     """A subclass may compute anything."""
+
+
+class Own(ksae_lab.KSparseAutoencoder):
+    """So may this one."""
 
 
 @pytest.mark.parametrize(
@@ -140,6 +164,7 @@ class Own(ksae_lab.KSparseAutoencoder):
         (autoencoder(JumpReLU(), "swish"), "the activation swish"),
         (autoencoder(BatchTopK(3, by="magnitude"), "relu"), "it has BatchTopK"),
         (autoencoder(PrefixTopK(3, N)), "it has PrefixTopK"),
+        (autoencoder(OwnSelector()), "it has OwnSelector"),
         (swish_called_relu(), "the activation relu"),
         (SparseDream(D, N, init="as_found", rng=np.random.default_rng(0)), "SparseDream is no"),
         (Own(D, N, 3, rng=np.random.default_rng(0)), "Own is no KSparseAutoencoder"),
@@ -159,6 +184,7 @@ def test_another_function_is_refused(model, reason, tmp_path):
     [
         ({"sparsity": np.ones(N + 1)}, "give a share from 0 to 1 for 9 units"),
         ({"sparsity": np.full(N, -3.0)}, "give a share"),
+        ({"sparsity": np.full(N, 1.5)}, "give a share"),
         ({"sparsity": np.full(N, np.nan)}, "give a share"),
         ({"metadata": {"a": {1, 2}}}, "JSON cannot hold the metadata"),
         ({"metadata": {"a": np.nan}}, "JSON cannot hold the metadata"),
@@ -303,9 +329,20 @@ def test_damage_is_refused(tmp_path):
 def test_numbers_that_numpy_does_not_have_are_refused(tmp_path):
     folder = foreign(tmp_path / "sae", dtype="float16")
     weights = folder / "sae_weights.safetensors"
-    weights.write_bytes(weights.read_bytes().replace(b'"F16"', b'"BF16"').replace(b"  ", b" "))
-    with pytest.raises(ValueError, match="holds no arrays that NumPy can read"):
+    size, rest = weights.read_bytes()[:8], weights.read_bytes()[8:]
+    header = rest[: int.from_bytes(size, "little")]
+    new = header.replace(b'"F16"', b'"BF16"')
+    weights.write_bytes(len(new).to_bytes(8, "little") + new + rest[len(header) :])
+    with pytest.raises(ValueError, match="'BF16'|is bfloat16"):
         saelens.read(folder)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_dtype_may_have_the_name_that_pytorch_prints(dtype, tmp_path):
+    folder = foreign(tmp_path / "sae", dtype=dtype)
+    cfg = settings_of(folder) | {"dtype": f"torch.{dtype}"}
+    (folder / "cfg.json").write_text(json.dumps(cfg))
+    assert saelens.read(folder).W_dec.dtype == dtype
 
 
 # Where
@@ -358,6 +395,29 @@ def test_a_full_disk_leaves_what_was_there(name, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="cannot be written"):
         saelens.write(autoencoder(seed=3), folder, np.ones(N))
     assert files(folder) == before and [path.name for path in tmp_path.iterdir()] == ["sae"]
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_what_a_killed_process_leaves_is_no_mixture(moved, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    left, move = moved, Path.replace
+
+    def replace(path, target):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        return move(path, target)
+
+    folder = tmp_path / "sae"
+    saelens.write(autoencoder(), folder)
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(Killed):
+        saelens.write(autoencoder(BatchTopK(3)), folder, np.ones(N))
+    with pytest.raises(FileNotFoundError):
+        saelens.read(folder)
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
