@@ -3,6 +3,7 @@
 from . import data as data
 from . import evaluation as evaluation
 from . import experiments as experiments
+from . import export as export
 from . import inference as inference
 from . import models as models
 from . import nn as nn

@@ -8,7 +8,12 @@ import numpy as np
 from ksae_lab.commands.output import free, lines
 from ksae_lab.data.datasets import NAMES, SCALE_BY, load_dataset
 from ksae_lab.data.published import PUBLISHED
-from ksae_lab.experiments import archive, examples
+from ksae_lab.experiments import archive, examples, saved_runs
+from ksae_lab.experiments.saved_models import save_model
+from ksae_lab.experiments.saved_runs import SavedRun
+from ksae_lab.models.base import Coder
+from ksae_lab.models.scaled import Scaled
+from ksae_lab.nn.module import Model
 
 
 def data_(arguments: argparse.Namespace) -> None:
@@ -69,3 +74,54 @@ def example_(arguments: argparse.Namespace) -> None:
     path = free(arguments.out, (".yaml", ".yml"), force=False)
     archive.put(path, text.encode())
     print(f"{path}: change what you like, then `ksae train {path} --out FOLDER`.")
+
+
+def export_(arguments: argparse.Namespace) -> None:
+    """Write a model for SAELens, ONNX or Keras; the scaling of its data goes into its weights.
+
+    Chapter 6.
+    """
+    run = saved_runs.find(arguments.model)
+    model = run.model.folded() if isinstance(run.model, Scaled) else run.model
+    if not isinstance(model, Model):
+        raise ValueError(f"{arguments.model} holds a {type(model).__name__}; give a model.")
+    if arguments.to == "saelens":
+        from ksae_lab.export import saelens
+
+        saelens.write(model, arguments.out, sparsity=_densities(run))
+    elif arguments.to == "onnx":
+        from ksae_lab.export import onnx
+
+        onnx.write(model, arguments.out)
+    else:
+        from ksae_lab.export import keras
+
+        keras.write(model, arguments.out)
+    print(f"Written: {arguments.out}")
+
+
+def import_(arguments: argparse.Namespace) -> None:
+    """Take a model from a folder of SAELens, and store it as one of ours.
+
+    Chapter 6.
+    """
+    from ksae_lab.export import saelens
+
+    path = free(arguments.out, (".json",), force=False)
+    save_model(saelens.read(arguments.folder), path)
+    print(f"Written: {path}")
+
+
+def _densities(run: SavedRun) -> np.ndarray | None:
+    """The share of the data that it was trained on for which each unit is active, (n,).
+
+    None where these are not at hand.
+    """
+    try:
+        x, _ = run.samples()
+    except (ValueError, OSError, ImportError):
+        return None
+    if not isinstance(run.coder, Coder):
+        return None
+    counts = sum(np.count_nonzero(run.coder.encode(block), axis=0) for block in x.blocks())
+    return np.asarray(counts / len(x))

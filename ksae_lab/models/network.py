@@ -56,6 +56,12 @@ class Network(Coder):
         return [Stage("input", len(self.layers[0].W)), *(layer.stage for layer in self.layers)]
 
     @property
+    def code_layer(self) -> int:
+        """Which layer's output is the code, a scalar: the first that selects, or the first."""
+        selecting = (i for i, layer in enumerate(self.layers) if isinstance(layer, KSparse))
+        return next(selecting, 0)
+
+    @property
     def parameters(self) -> Arrays:
         """The live arrays by name, first layer to last, of shapes (n_in, n_out) and (n_out,)."""
         return self._numbered(layer.parameters for layer in self.layers)
@@ -94,13 +100,13 @@ class Network(Coder):
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """The code (batch, n) of x (batch, n_in): the output of the code layer."""
-        return self.outputs(x)[self._code_layer]
+        return self.outputs(x)[self.code_layer]
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """The output (batch, n_out) that a code z (batch, n) leads to."""
-        W = self.layers[self._code_layer].W
+        W = self.layers[self.code_layer].W
         z = inputs.rows(z, W.shape[1], "codes", dtype=W.dtype, finite=False)
-        for layer in self.layers[self._code_layer + 1 :]:
+        for layer in self.layers[self.code_layer + 1 :]:
             z = layer.encode(z)
         return z
 
@@ -120,7 +126,7 @@ class Network(Coder):
         for i, backward in reversed(list(enumerate(steps_back))):
             d, own = backward(d)
             gradients |= {f"{name}{i}": gradient for name, gradient in own.items()}
-        code = self._code_layer
+        code = self.code_layer
         W_dec = self.layers[min(code + 1, len(self.layers) - 1)].W
         forward = LayerPasses(target, hs[code], zs[code], x_hat, W_dec, tuple(hs))
         ordered = {name: gradients[name] for name in self.parameters}
@@ -161,11 +167,6 @@ class Network(Coder):
     def _images(self, x: np.ndarray) -> np.ndarray:
         W = self.layers[0].W
         return inputs.rows(x, len(W), dtype=W.dtype)
-
-    @property
-    def _code_layer(self) -> int:
-        selecting = (i for i, layer in enumerate(self.layers) if isinstance(layer, KSparse))
-        return next(selecting, 0)
 
     @staticmethod
     def _numbered(arrays: Iterable[Arrays]) -> Arrays:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ksae_lab.data.scaling import Scaling
 from ksae_lab.models.base import Coder
+from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.nn.layers import Stage
 from ksae_lab.nn.module import Arrays, ForwardPass, Passes
 
@@ -75,6 +76,34 @@ class Scaled(Coder):
     def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """Those of the coder, (batch, n)."""
         return self.coder.masks(*self._scaled(x, target))
+
+    def folded(self) -> Coder:
+        """One network that takes the reader's numbers itself, with the scaling in its weights.
+
+        Rows of its W_dec (n, d) are no longer of length 1, and its weights are not tied.
+
+        Raises `ValueError` where there is none: of samples brought to length 1, and of other models
+        than a k-sparse autoencoder.
+        """
+        coder, kind = self.coder, self.scaling.kind
+        if kind == "none":
+            return coder
+        if kind == "unit" or not isinstance(coder, KSparseAutoencoder):
+            raise ValueError(
+                f"The scaling {kind!r} of a {type(coder).__name__} cannot be put into its weights; "
+                "take the model without it, `model.coder`, and scale by `model.scaling.apply`."
+            )
+        shift, scale = self.scaling.shift, self.scaling.scale
+        model = KSparseAutoencoder.from_config(
+            coder.get_config() | {"tied": False, "unit_norm": False}
+        )
+        model.W_enc[:] = coder.W_enc / scale[:, None]
+        model.W_dec[:] = coder.W_dec * scale
+        model.b_enc[:] = coder.b_enc
+        model.b_dec[:] = shift + scale * coder.b_dec
+        for name, w in model.selector.state.items():
+            w[...] = coder.selector.state[name]
+        return model
 
     def constrain(self) -> None:
         """Let the coder put right what a step has upset."""

@@ -49,6 +49,8 @@ def folder(tmp_path_factory):
         patch.chdir(folder)
         assert main(["train", "own.json", "--out", "done", "--quiet"]) == 0
         assert main(["train", *shlex.split(SMALL), "--out", "small", "--quiet"]) == 0
+        unit = shlex.split(f"{SMALL} --set scaling=unit")
+        assert main(["train", *unit, "--out", "unit", "--quiet"]) == 0
     return folder
 
 
@@ -133,6 +135,14 @@ BAD = {
     "example nothing": "There is no example 'nothing'",
     "example quickstart --out x.txt": "x.txt ends in none of .yaml",
     "example quickstart --out two.yaml": "two.yaml is there already",
+    "export done --to onnx --out x.txt": "x.txt has no name that ends in .onnx",
+    "export done --to onnx --out ''": "The path is empty",
+    "export done --to saelens --out mine": "mine holds something else; remove it",
+    "export foldiak.json --to onnx --out x.onnx": "Foldiak",
+    "export unit --to onnx --out x.onnx": "The scaling 'unit' of a KSparseAutoencoder cannot be",
+    "import nothing --out x.json": "nothing",
+    "import mine --out x.json": "mine",
+    "import mine --out x.txt": "x.txt ends in none of .json",
     "table nothing": "There are no tables of 'nothing'",
 }
 

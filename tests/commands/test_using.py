@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from ksae_lab import KSparseAutoencoder, load_dataset, load_model, save_model
@@ -218,3 +219,39 @@ def test_a_sweep_takes_other_settings_too(run, tmp_path):
     out = run("sweep", tmp_path / "two.yaml", *words, "--out", tmp_path / "out", "--jobs", 1)
     assert "2 of 2 runs" in out
     assert set(pd.read_csv(tmp_path / "out" / "table.csv").data) == {"bytes.npz"}
+
+
+# Other programs
+
+
+def test_a_model_leaves_with_its_scaling_in_its_weights(run, folder, tmp_path):
+    import onnxruntime
+
+    run("export", "runs/table", "--to", "onnx", "--out", tmp_path / "model.onnx")
+    x = pd.read_csv(folder / "table.csv")[list("abcd")].to_numpy(np.float32)
+    model = load_model(folder / "runs" / "table" / "model.json")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    code, x_hat = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(code, model.encode(x), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(x_hat, model.reconstruct(x), rtol=1e-5)
+
+
+def test_a_folder_of_saelens_comes_back_as_a_model(run, folder, tmp_path):
+    run("export", "runs/bytes", "--to", "saelens", "--out", tmp_path / "sae")
+    run("import", tmp_path / "sae", "--out", tmp_path / "back.json")
+    x = np.load(folder / "bytes.npz")["x"].reshape(50, 64).astype(np.float32)
+    model = load_model(folder / "runs" / "bytes" / "model.json")
+    back = load_model(tmp_path / "back.json")
+    np.testing.assert_allclose(back.reconstruct(x), model.reconstruct(x), rtol=1e-4, atol=1e-2)
+    sparsity = safetensors.numpy.load_file(tmp_path / "sae" / "sparsity.safetensors")["sparsity"]
+    expected = (model.encode(x) != 0).mean(axis=0)
+    np.testing.assert_allclose(10**sparsity, expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_model_becomes_a_file_of_keras(run, folder, tmp_path, keras):
+    run("export", "runs/bytes", "--to", "keras", "--out", tmp_path / "model.keras")
+    x = np.load(folder / "bytes.npz")["x"].reshape(50, 64).astype(np.float32)
+    twin = keras.saving.load_model(tmp_path / "model.keras")
+    model = load_model(folder / "runs" / "bytes" / "model.json")
+    np.testing.assert_allclose(twin(x), model.reconstruct(x), rtol=1e-4, atol=1e-2)

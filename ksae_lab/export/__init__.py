@@ -1,0 +1,1 @@
+"""Leaving: models in the formats of SAELens, ONNX and Keras."""
