@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ksae_lab.data.optional import optional
+from ksae_lab._optional import optional
 from ksae_lab.data.paths import user_path
 from ksae_lab.experiments import archive
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ksae_lab.data.optional import optional
+from ksae_lab._optional import optional
 from ksae_lab.experiments import archive
 
 SIDE = 32  # pixels that the longer side of a tile has at least

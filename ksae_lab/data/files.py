@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ksae_lab.data.optional import optional
+from ksae_lab._optional import optional
 from ksae_lab.data.rows import OnDisk, Source
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ksae_lab._keras_import import import_keras
+from ksae_lab._optional import optional
 from ksae_lab.data.files import Samples, read_idx
-from ksae_lab.data.optional import optional
 
 # Where Debian's package dataset-fashion-mnist keeps its four IDX files.
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -183,12 +183,7 @@ def _through_keras(name: str, by_hand: str) -> list[np.ndarray]:
 
     `by_hand` says how to go on without a network.
     """
-    try:
-        keras = import_keras()
-    except ImportError:
-        raise ImportError(
-            f"{name} is downloaded by Keras; install ksae-lab[keras], or take mnist5k or digits."
-        ) from None
+    keras = import_keras()
     try:
         train, test = getattr(keras.datasets, name).load_data()
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile):

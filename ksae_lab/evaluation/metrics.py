@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ksae_lab.data.optional import optional
+from ksae_lab._optional import optional
 from ksae_lab.nn import inputs
 
 

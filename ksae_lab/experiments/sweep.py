@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from ksae_lab.data.optional import optional
+from ksae_lab._optional import optional
 from ksae_lab.data.paths import user_path
 from ksae_lab.experiments import archive, config
 from ksae_lab.experiments.settings import Experiment, Settings, flat, merged, nested

@@ -18,8 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 import ksae_lab
+from ksae_lab._optional import optional
 from ksae_lab.data.datasets import Dataset, load_dataset
-from ksae_lab.data.optional import optional
 from ksae_lab.evaluation.metrics import active_units, dead_units
 from ksae_lab.experiments import archive, sweep
 from ksae_lab.experiments.build import build

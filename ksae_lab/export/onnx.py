@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import ksae_lab
-from ksae_lab.data.optional import optional
+from ksae_lab._optional import optional
 from ksae_lab.experiments import archive
 from ksae_lab.export.parts import known_activation, known_selector
 from ksae_lab.export.places import free_place

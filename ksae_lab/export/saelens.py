@@ -18,7 +18,6 @@ import ksae_lab
 from ksae_lab.export.places import free_place, put_folder
 from ksae_lab.export.saelens_files import (
     CFG,
-    DTYPES,
     OURS,
     SPARSITY,
     WEIGHTS,
@@ -75,8 +74,6 @@ def write(
         raise _impossible(f"{type(model).__name__} is no KSparseAutoencoder")
     n, d = model.W_dec.shape
     dtype = model.W_dec.dtype.name
-    if dtype not in DTYPES:
-        raise _impossible(f"the weights are {dtype}")
     selection, thresholds = _selection(model)
     arrays = {name: getattr(model, name) for name in ("W_enc", "W_dec", "b_enc", "b_dec")}
     cfg = {

@@ -329,6 +329,6 @@ def test_every_setting_says_what_it_is():
 def test_the_experiments_are_commented():
     for path in FILES:
         text = path.read_text(encoding="utf-8")
-        assert f"python -m ksae_lab train experiments/{path.name} --out runs/{path.stem}" in text
+        assert f"ksae train {path.stem} --out runs/{path.stem}" in text
         assert yaml.safe_load(text).keys() <= Experiment.model_fields.keys()
     assert np.unique([config.load(path).hash for path in FILES]).size == len(FILES)

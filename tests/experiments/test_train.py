@@ -533,7 +533,7 @@ def test_a_process_that_was_killed_is_resumed(settings, tmp_path, blow):
         _, said = process.communicate(timeout=120)
     if blow == "SIGINT":
         assert process.returncode == 130
-        again = f"python -m ksae_lab train {file} --out {out} --resume"
+        again = f"ksae train {file} --out {out} --resume"
         assert said == f"Stopped; to go on from the last checkpoint: {again}\n"
     else:
         assert (process.returncode, said) == (-getattr(signal, blow), "")

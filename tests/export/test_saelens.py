@@ -375,7 +375,7 @@ def test_nothing_of_anybody_elses_is_overwritten(tmp_path):
         with pytest.raises(ValueError, match="holds something else"):
             saelens.write(autoencoder(), place)
         assert (files(place) if place.is_dir() else place.read_bytes()) == before
-    with pytest.raises(ValueError, match="has no name"):
+    with pytest.raises(ValueError, match="The path is empty"):
         saelens.write(autoencoder(), "")
 
 

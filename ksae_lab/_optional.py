@@ -7,6 +7,7 @@ EXTRAS = {
     "PIL": ("Pillow", "images"),
     "skimage": ("scikit-image", "images"),
     "mlxtend": ("mlxtend", "book"),
+    "keras": ("Keras", "keras"),
     "onnx": ("onnx", "onnx"),
     "pandas": ("pandas", "tables"),
     "pyarrow": ("pyarrow", "parquet"),
