@@ -74,3 +74,14 @@ def test_only_what_fits_is_evaluated(x):
         evaluate(KSparseAutoencoder(49, 3, 1, rng=rng), x)
     with pytest.raises(ValueError, match="no images to evaluate"):
         evaluate(KSparseAutoencoder(784, 3, 1, rng=rng), x[:0])
+
+
+def test_bytes_are_measured_as_the_numbers_that_they_are(x):
+    rng = np.random.default_rng(0)
+    model = KSparseAutoencoder(784, 5, 2, rng=rng, dtype=np.float64)
+    images = np.uint8(255 * x)
+    found, as_floats = evaluate(model, images), evaluate(model, images.astype(np.float64))
+    assert found == as_floats
+    assert found["mse"] == pytest.approx(mean_squared_error(images, model.reconstruct(images)))
+    # Both take white for 1: of bytes they would say something, and it would be wrong.
+    assert found["psnr"] is found["ssim"] is None

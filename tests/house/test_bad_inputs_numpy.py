@@ -565,6 +565,11 @@ MEASURES = {
     "a probe": lambda x, y: probe.fitted((x, np.arange(12) % 2), C=0.1).coef_,
     "encode": lambda x, y: KSparseAutoencoder(121, 9, 3, rng=0, dtype=float).encode(x),
     "loss": lambda x, y: KSparseAutoencoder(121, 9, 3, rng=0, dtype=float).loss(x, y),
+    "two steps": lambda x, y: TwoStepEncoder(
+        KSparseAutoencoder(121, 9, 3, rng=0, dtype=float)
+    ).loss_and_gradients(x, y)[1]["W1"],
+    "a network": lambda x, y: Network([Dense(121, 121, rng=0, dtype=float)]).loss(x, y),
+    "sparse coding": lambda x, y: SparseCoding(121, 9, 0.1, rng=0, dtype=float).loss(x),
     "the dream": lambda x, y: SparseDream(121, 9, rng=0, images=x, dtype=float).loss(x, y),
     "fit": lambda x, y: (
         KSparseAutoencoder(121, 9, 3, rng=0, dtype=float)
@@ -603,9 +608,23 @@ def test_float32_stays_float32_to_the_last_bit():
         np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
+def test_weights_in_half_precision_meet_floats_that_do_not_overflow():
+    half = KSparseAutoencoder(121, 9, 3, rng=0, dtype=np.float16)
+    single = KSparseAutoencoder(121, 9, 3, rng=0, dtype=np.float32)
+    half.W_enc = half.W_enc * np.float16(100)
+    single.W_enc = half.W_enc.astype(np.float32)
+    x = 60_000 * LEVELS[0]
+    for images in (x.astype(np.uint16), x.astype(np.float16)):
+        np.testing.assert_allclose(half.encode(images), single.encode(images), rtol=1e-3)
+
+
 def test_numbers_that_used_to_be_wrong():
     assert mse(np.uint8([[0]]), np.uint8([[200]])) == 40_000
     many = np.ones((1, 70_000), np.float16)
     np.testing.assert_allclose(mse_gradient(many, 0 * many), 2 / 70_000)
+    q = np.random.default_rng(0).integers(0, 250, size=(9, 5))
+    for kind in (np.uint8, np.uint64):
+        expected = code_length.code_bits(q, q[::-1])
+        np.testing.assert_array_equal(code_length.code_bits(kind(q), kind(q[::-1])), expected)
     x = np.random.default_rng(0).uniform(size=(400, 784)).astype(np.float16)
     assert metrics.fvu(x, 1 - x) == pytest.approx(4, rel=0.02)  # 1 − x is twice as far as the mean

@@ -556,7 +556,7 @@ def test_says_what_is_wrong():
     with pytest.raises(ValueError, match="A TopK has no thresholds"):
         with_losses(L0(1))
     for name in ("bandwidth", "threshold"):
-        with pytest.raises(ValueError, match=f"The {name} is 0; give more"):
+        with pytest.raises(ValueError, match=f"{name} is 0; give a finite number above 0"):
             JumpReLU(**{name: 0})
     jumps = KSparseAutoencoder(7, 6, JumpReLU())
     for touch in (lambda: jumps.k, lambda: setattr(jumps, "k", 3)):

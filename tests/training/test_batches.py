@@ -251,19 +251,28 @@ def test_bytes_are_made_floats_batch_by_batch():
     assert set(sizes) == {10 * D * 4}
 
 
+class Kills(Callback):
+    """As a far too long step would."""
+
+    def after_step(self, trainer, forward):
+        trainer.model.b_enc[:] = -100
+
+
 def test_a_rate_that_kills_all_units_is_told_once():
     x = X - 0.2
-    good, killed = model(), model()
+    good, killed, at_once = model(), model(), model()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         good.fit(x, optimizer=SGD(0.01), epochs=4, batch_size=5, rng=0)
         assert told == []
         killed.fit(x, optimizer=Adam(100.0), epochs=4, batch_size=5, rng=0)
-    assert not killed.encode(x).any()
-    (warning,) = told
-    assert "All units are dead" in str(warning.message)
-    assert "lower learning rate" in str(warning.message)
-    assert warning.filename == __file__
+        assert len(told) == 1 and not killed.encode(x).any()
+        at_once.fit(x, optimizer=SGD(0.01), epochs=1, batch_size=5, rng=0, callbacks=Kills())
+    for warning in told:
+        assert "All units are dead" in str(warning.message)
+        assert "lower learning rate" in str(warning.message)
+        assert warning.filename == __file__
+    assert len(told) == 2, "one epoch is enough to see it"
 
 
 def test_where_no_unit_is_meant_to_be_active_nothing_is_told():
