@@ -298,6 +298,28 @@ def test_killed_at_a_random_point_it_arrives_at_the_same_table(uninterrupted, st
         assert file.stat().st_mtime_ns == when, "what was finished was left alone"
 
 
+def test_workers_may_stand_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).normal(size=(20, 5)))
+    (tmp_path / "plan.yaml").write_text(
+        "{data: own.npy, model: {n_units: 4, k: 2}, training: {epochs: 1}, sweep: {seed: [0, 1]}}"
+    )
+    delayed = joblib.delayed
+
+    def moved(function):
+        def call(*arguments):
+            with contextlib.chdir(tmp_path / "elsewhere"):
+                return function(*arguments)
+
+        return delayed(call)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(joblib, "delayed", moved)
+    result = sweep.run(sweep.load("plan.yaml"), "out")
+    assert result.error.isna().all() and len(result) == 2
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_a_run_is_locked_while_it_trains(plan, tmp_path, monkeypatch):
     locked = []
 
