@@ -87,7 +87,7 @@ def load_dataset(
     name, where, samples, test = _found(source, labels)
     trusted = not where
     parts = _parts(samples, test)
-    samples, kind = _seen(samples, where, chosen=scaling is not None)
+    samples, kind = _seen(samples, where, scaling)
     if isinstance(scaling, Scaling):
         how = scaling
     else:
@@ -116,7 +116,7 @@ def load_in_order(source: Any, scaling: Scaling | None = None) -> tuple[Rows, Sa
     Chapter 1.
     """
     _, where, samples, _ = _found(source, None)
-    samples, kind = _seen(samples, where, chosen=scaling is not None)
+    samples, kind = _seen(samples, where, scaling)
     how = scaling or Scaling(kind, math.prod(samples.x.shape[1:]))
     return Rows(samples.x, np.arange(len(samples.x)), how), samples
 
@@ -129,6 +129,8 @@ def _found(source: Any, labels: Any) -> tuple[str, str, Samples, int | None]:
     if isinstance(source, str) and source in PUBLISHED:
         published = PUBLISHED[source]
         name, where, samples, test = source, "", published.read(), published.test
+        y = None if samples.y is None else checked_labels(samples.y, len(samples.x), name)
+        samples = replace(samples, y=y)
     elif isinstance(source, str | Path):
         path = user_path(source, "name of the data")
         if path.name == str(source) and not path.suffix and not path.exists():
@@ -176,26 +178,25 @@ def _hold_out(rows: np.ndarray, size: int, strata: np.ndarray | None) -> list[np
 
 
 def _locked(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind in "iu":
-        array = array.astype(np.int64)
     array.setflags(write=False)
     return array
 
 
-def _seen(samples: Samples, where: str, *, chosen: bool) -> tuple[Samples, str]:
+def _seen(samples: Samples, where: str, scaling: str | Scaling | None) -> tuple[Samples, str]:
     """The samples after a look at all their numbers, and the scaling that they have without words.
 
-    Where a scaling was `chosen`, its own start is looked for alone: published bytes become numbers
-    from 0 to 1, as they are without it. Rows of 784 numbers, bytes or from 0 to 1, are images, as
-    MNIST's files have them.
+    Published bytes become numbers from 0 to 1 before another `scaling` than that to be chosen. Rows
+    of 784 numbers, bytes or from 0 to 1, are images, as MNIST's files have them.
     """
     x = samples.x
+    chosen = scaling.kind if isinstance(scaling, Scaling) else scaling
+    are_bytes = x.dtype == np.uint8
     if not where:
-        if x.dtype != np.uint8:
-            return samples, "none"
-        if chosen:
+        if are_bytes and chosen not in (None, "0-255"):
             samples = replace(samples, x=np.asarray(x[:], np.float32) / np.float32(255))
-        return samples, "0-255"
+        if chosen == "0-255" and not are_bytes:
+            raise ValueError(_too_small_for_bytes("these data"))
+        return samples, "0-255" if are_bytes else "none"
     extent = Extent(Rows(x, np.arange(len(x))).blocks())
     if extent.not_finite is not None:
         raise ValueError(
@@ -204,11 +205,13 @@ def _seen(samples: Samples, where: str, *, chosen: bool) -> tuple[Samples, str]:
         )
     least, most = extent.least.min(), extent.most.max()
     in_range = least >= 0 and most <= 1
-    if x.shape[1:] == (784,) and (x.dtype == np.uint8 or in_range):
+    if x.shape[1:] == (784,) and (are_bytes or in_range):
         samples = replace(samples, image=(28, 28))
+    if chosen == "0-255" and not are_bytes and in_range:
+        raise ValueError(_too_small_for_bytes(where))
     if chosen:
         return samples, "none"
-    if x.dtype == np.uint8:
+    if are_bytes:
         if most < 128:
             raise ValueError(
                 f"The numbers in {where} are bytes and none exceeds {most:.0f}, where 255 would be "
@@ -231,3 +234,10 @@ def _seen(samples: Samples, where: str, *, chosen: bool) -> tuple[Samples, str]:
             f"training is used to about 1; say how they are scaled: {SCALE_BY}."
         )
     return samples, "none"
+
+
+def _too_small_for_bytes(where: str) -> str:
+    return (
+        f"The numbers in {where} lie between 0 and 1, and `0-255` would divide them by 255; "
+        "say `scaling: none`, or bring them as they were."
+    )

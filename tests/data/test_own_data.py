@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.preprocessing import MinMaxScaler, StandardScaler, normalize
 
 from ksae_lab.data import datasets, files
-from ksae_lab.data.datasets import load_dataset
+from ksae_lab.data.datasets import load_dataset, load_in_order
 from ksae_lab.data.rows import OnDisk, Rows
 from ksae_lab.data.scaling import SCALINGS, Extent, Scaling
 
@@ -219,6 +219,28 @@ def test_a_named_set_is_scaled_from_what_it_is_without():
     assert plain.scaling is None and none.scaling.kind == "none"
 
 
+def test_a_model_of_bytes_sees_published_bytes_as_they_are():
+    """Not divided twice: by `load_dataset`, and by the scaling that was stored with a model."""
+    plain, scaled = load_dataset("mnist5k"), load_dataset("mnist5k", Scaling("0-255", 784))
+    np.testing.assert_array_equal(scaled.x_test, plain.x_test)
+    rows, _ = load_in_order("mnist5k", Scaling("0-255", 784))
+    assert rows[:50].max() == 1
+
+
+@pytest.mark.parametrize("source", ["digits", np.random.default_rng(0).random((20, 9))])
+@pytest.mark.parametrize("scaling", ["0-255", Scaling("0-255", 64)])
+def test_what_is_small_already_is_not_divided_by_255(source, scaling):
+    with pytest.raises(ValueError, match=r"between 0 and 1, and `0-255` would divide them"):
+        load_dataset(source, scaling)
+
+
+def test_all_samples_in_their_order():
+    x, y = load_digits(return_X_y=True)
+    rows, found = load_in_order("digits")
+    np.testing.assert_array_equal(rows[:], (x / 16).astype(np.float32))
+    np.testing.assert_array_equal(found.y, y)
+
+
 # On the disk
 
 
@@ -232,7 +254,7 @@ def on_disk(tmp_path, monkeypatch):
     return tmp_path / "own.npy", x
 
 
-@pytest.mark.parametrize("scaling", [None, *SCALINGS])
+@pytest.mark.parametrize("scaling", [None, *sorted(SCALINGS.keys() - {"0-255"})])
 def test_rows_on_the_disk_are_those_in_memory(on_disk, monkeypatch, scaling):
     path, _ = on_disk
     large = load_dataset(path, scaling)
