@@ -36,7 +36,8 @@ def write(model: Model, path: str | Path) -> None:
 
     `KSparseAutoencoder` with any selector, `TwoStepEncoder`, `Network` and `SparseDream` can be
     exported, as they are once training is over. Arrays become float32. A NaN in x, which NumPy
-    refuses, goes through the graph. An earlier file of this function's is overwritten.
+    refuses, goes through the graph; and do not give it a batch of no images, at which the TopK of
+    onnxruntime crashes before version 1.31. An earlier file of this function's is overwritten.
 
     Raises `ImportError` where the package onnx, `ksae-lab[onnx]`, is missing; `ValueError` for
     another model, for parts that are not of this package and for a path that is taken, with nothing

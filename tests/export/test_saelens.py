@@ -333,7 +333,7 @@ def test_numbers_that_numpy_does_not_have_are_refused(tmp_path):
     header = rest[: int.from_bytes(size, "little")]
     new = header.replace(b'"F16"', b'"BF16"')
     weights.write_bytes(len(new).to_bytes(8, "little") + new + rest[len(header) :])
-    with pytest.raises(ValueError, match="'BF16'|is bfloat16"):
+    with pytest.raises(ValueError, match=r"'BF16'|is bfloat16"):
         saelens.read(folder)
 
 
