@@ -7,14 +7,12 @@ a rounding apart, the other one may be selected.
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-import ksae_lab
-from ksae_lab._optional import optional
 from ksae_lab.experiments import archive
+from ksae_lab.export.onnx_graph import Graph
 from ksae_lab.export.parts import known_activation, known_selector
 from ksae_lab.export.places import free_place
 from ksae_lab.models.k_sparse import KSparseAutoencoder
@@ -27,8 +25,6 @@ from ksae_lab.nn.layers import Dense, KSparse
 from ksae_lab.nn.module import Model
 from ksae_lab.nn.selectors import BatchTopK, JumpReLU, PrefixTopK, Selector, TopK
 
-PRODUCER = "ksae_lab"
-OPSET, IR = 17, 8  # of 2022, so that runtimes of other years read it
 LARGEST = 2**31 - 2**20  # bytes of arrays; a file of ONNX holds two gigabytes
 
 
@@ -37,7 +33,8 @@ def write(model: Model, path: str | Path) -> None:
 
     `KSparseAutoencoder` with any selector, `TwoStepEncoder`, `Network` and `SparseDream` can be
     exported, as they are once training is over. Arrays become float32. A NaN in x, which NumPy
-    refuses, goes through the graph. An earlier file of this function's is overwritten.
+    refuses, goes through the graph; and do not give it a batch of no images, at which the TopK of
+    onnxruntime crashes before version 1.31. An earlier file of this function's is overwritten.
 
     Raises `ImportError` where the package onnx, `ksae-lab[onnx]`, is missing; `ValueError` for
     another model, for parts that are not of this package and for a path that is taken, with nothing
@@ -46,8 +43,8 @@ def write(model: Model, path: str | Path) -> None:
     Source: Bai et al. (2019), ONNX.
     Chapter 16.
     """
-    onnx = optional("onnx", "ONNX")
-    path = free_place(path, lambda path: _is_ours(path, onnx), ".onnx")
+    graph = Graph()
+    path = free_place(path, graph.is_ours, ".onnx")
     build = GRAPHS.get(type(model))
     if build is None:
         raise ValueError(
@@ -57,72 +54,19 @@ def write(model: Model, path: str | Path) -> None:
     size = 4 * sum(w.size for w in model.state.values())
     if size > LARGEST:
         raise ValueError(f"The model has {size} bytes, and a file of ONNX holds {LARGEST} of them.")
-    graph = _Graph(onnx)
     outputs = build(graph, model, "x")
     archive.put(path, graph.finished(outputs, model))
-
-
-class _Graph:
-    """Nodes, in the order in which they are computed, and the arrays that they need."""
-
-    def __init__(self, onnx: ModuleType):
-        self.onnx = onnx
-        self.nodes: list[Any] = []
-        self.arrays: list[Any] = []
-
-    def __call__(self, kind: str, *inputs: Any, outputs: int = 1, **attributes: Any) -> str:
-        """Add a node; its inputs are names or arrays. Returns the name of its last output."""
-        names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
-        made = [f"{kind}_{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(self.onnx.helper.make_node(kind, names, made, **attributes))
-        return made[-1]
-
-    def constant(self, value: Any) -> str:
-        """The name of an array, which may then be the input of several nodes."""
-        name = f"constant_{len(self.arrays)}"
-        self.arrays.append(self.tensor(value, name))
-        return name
-
-    def tensor(self, value: Any, name: str = "") -> Any:
-        """An array as ONNX holds it, in float32 if it holds floats."""
-        array = np.asarray(value)
-        array = array.astype(np.float32) if array.dtype.kind == "f" else array
-        return self.onnx.numpy_helper.from_array(np.array(array, order="C"), name)
-
-    def finished(self, outputs: tuple[str, str], model: Any) -> bytes:
-        """The file, with these two as its outputs."""
-        helper = self.onnx.helper
-        first, last = model.stages[0].size, model.stages[-1].size
-        n = model.encode(np.zeros((1, first), np.float32)).shape[1]
-        sizes = {"x": first, "code": n, "reconstruction": last}
-        x, *results = (
-            helper.make_tensor_value_info(name, self.onnx.TensorProto.FLOAT, ["batch", size])
-            for name, size in sizes.items()
-        )
-        for name, made in zip(("code", "reconstruction"), outputs, strict=True):
-            self.nodes.append(helper.make_node("Identity", [made], [name]))
-        graph = helper.make_graph(self.nodes, PRODUCER, [x], results, self.arrays)
-        proto = helper.make_model(
-            graph,
-            producer_name=PRODUCER,
-            producer_version=ksae_lab.__version__,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR,
-        )
-        self.onnx.checker.check_model(proto, full_check=True)
-        content: bytes = proto.SerializeToString()
-        return content
 
 
 # Each function takes a name (batch, n) in the graph, and returns that of what becomes of it.
 
 
-def _gelu(graph: _Graph, h: str) -> str:
+def _gelu(graph: Graph, h: str) -> str:
     erf = graph("Erf", graph("Mul", h, np.sqrt(0.5)))
     return graph("Mul", h, graph("Mul", graph("Add", erf, np.ones(())), np.full((), 0.5)))
 
 
-ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
+ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
     "linear": lambda graph, h: h,
     "sigmoid": lambda graph, h: graph("Sigmoid", h),
     "relu": lambda graph, h: graph("Relu", h),
@@ -134,16 +78,16 @@ ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
 }
 
 
-def _activated(graph: _Graph, h: str, phi: Activation) -> str:
+def _activated(graph: Graph, h: str, phi: Activation) -> str:
     return ACTIVATIONS[known_activation(phi)](graph, h)
 
 
-def _selected(graph: _Graph, h: str, selector: Selector, phi: Activation) -> str:
+def _selected(graph: Graph, h: str, selector: Selector, phi: Activation) -> str:
     """φ(h) where a unit is active, else 0."""
     return graph("Where", _mask(graph, h, selector), _activated(graph, h, phi), np.zeros(()))
 
 
-def _mask(graph: _Graph, h: str, selector: Selector) -> str:
+def _mask(graph: Graph, h: str, selector: Selector) -> str:
     known_selector(selector)
     scores = graph("Abs", h) if getattr(selector, "by", "value") == "magnitude" else h
     if isinstance(selector, JumpReLU):
@@ -165,7 +109,7 @@ def _mask(graph: _Graph, h: str, selector: Selector) -> str:
 # Each of these takes a model and the name of x, and returns the names of code and reconstruction.
 
 
-def _k_sparse(graph: _Graph, model: KSparseAutoencoder, x: str) -> tuple[str, str]:
+def _k_sparse(graph: Graph, model: KSparseAutoencoder, x: str) -> tuple[str, str]:
     W_dec = graph.constant(model.W_dec)
     W_enc = W_dec if model.tied else graph.constant(model.W_enc)
     centred = graph("Sub", x, model.b_dec)
@@ -174,7 +118,7 @@ def _k_sparse(graph: _Graph, model: KSparseAutoencoder, x: str) -> tuple[str, st
     return z, graph("Gemm", z, W_dec, model.b_dec)
 
 
-def _two_steps(graph: _Graph, model: TwoStepEncoder, x: str) -> tuple[str, str]:
+def _two_steps(graph: Graph, model: TwoStepEncoder, x: str) -> tuple[str, str]:
     centred = graph("Sub", x, model.b_dec)
     z = _selected(graph, graph("Gemm", centred, model.W1, model.b1), model.selector, model.phi)
     h = graph("Add", graph("Gemm", centred, model.W2, model.b2), graph("MatMul", z, model.S))
@@ -182,7 +126,7 @@ def _two_steps(graph: _Graph, model: TwoStepEncoder, x: str) -> tuple[str, str]:
     return z, graph("Gemm", z, model.D, model.b_dec)
 
 
-def _network(graph: _Graph, model: Network, x: str) -> tuple[str, str]:
+def _network(graph: Graph, model: Network, x: str) -> tuple[str, str]:
     outputs = []
     for layer in model.layers:
         h = graph("Gemm", x, layer.W, layer.b)
@@ -197,23 +141,16 @@ def _network(graph: _Graph, model: Network, x: str) -> tuple[str, str]:
     return outputs[model.code_layer], x
 
 
-def _dream(graph: _Graph, model: SparseDream, x: str) -> tuple[str, str]:
+def _dream(graph: Graph, model: SparseDream, x: str) -> tuple[str, str]:
     W = graph.constant(model.W)
     h = graph("Relu", graph("Gemm", x, W, transB=1))
     a = graph("Relu", graph("Gemm", h, model.S, model.b, transB=1))
     return a, graph("MatMul", a, W)
 
 
-GRAPHS: dict[type[Model], Callable[[_Graph, Any, str], tuple[str, str]]] = {
+GRAPHS: dict[type[Model], Callable[[Graph, Any, str], tuple[str, str]]] = {
     KSparseAutoencoder: _k_sparse,
     TwoStepEncoder: _two_steps,
     Network: _network,
     SparseDream: _dream,
 }
-
-
-def _is_ours(path: Path, onnx: ModuleType) -> bool:
-    try:
-        return bool(onnx.load(path, load_external_data=False).producer_name == PRODUCER)
-    except Exception:  # whatever protobuf's decoders raise
-        return False

@@ -28,14 +28,13 @@ def free_place(path: str | Path, is_ours: Callable[[Path], bool], ending: str = 
 def put_folder(folder: Path, files: dict[str, bytes]) -> None:
     """Write files, by their names, in place of all that a folder holds, or leave that as it is.
 
-    The last file is the one without which the folder cannot be read: it is removed first and put
-    last, so that a process that is killed leaves no mixture.
+    The last file is the one without which the folder cannot be read: it comes after all others, so
+    that a process that is killed leaves no mixture.
 
     Raises `OSError` if the disk refuses.
 
     Chapter 6.
     """
-    *others, last = files
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
@@ -46,8 +45,7 @@ def put_folder(folder: Path, files: dict[str, bytes]) -> None:
     with made as part:
         for name, content in files.items():
             archive.put(Path(part, name), content)
-        (folder / last).unlink(missing_ok=True)
         for earlier in folder.iterdir():
             earlier.unlink()
-        for name in (*others, last):
+        for name in files:
             Path(part, name).replace(folder / name)
