@@ -7,6 +7,7 @@ What a command does stands in the modules beside this one, which are imported wh
 import argparse
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -27,7 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _said_plainly
+            arguments.run(arguments)
     except KeyboardInterrupt:
         print(_how_to_go_on(arguments), file=sys.stderr)
         return 130
@@ -136,6 +139,11 @@ def _parser() -> argparse.ArgumentParser:
     take.add_argument("folder", help="with cfg.json and sae_weights.safetensors")
     take.add_argument("--out", required=True, metavar="CARD", help="card of the model, .json")
     return parser
+
+
+def _said_plainly(message: Warning | str, *where: Any, **more: Any) -> None:
+    """A warning without the place in the code that it comes from."""
+    print(message, file=sys.stderr)
 
 
 def _settings(parser: argparse.ArgumentParser) -> None:
