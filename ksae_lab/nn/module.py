@@ -68,6 +68,11 @@ class ForwardPass:
     x_hat: np.ndarray
     W_dec: np.ndarray
 
+    @property
+    def active(self) -> np.ndarray:
+        """True for each unit that is active for any sample, (n,)."""
+        return (self.z != 0).any(axis=0)
+
 
 class Passes(NamedTuple):
     """What one forward and one backward pass give: the loss, a scalar, its gradients by the names

@@ -16,9 +16,9 @@ class Activity:
         self.idle = 0  # steps since
         self.steps = 0
 
-    def note(self, z: np.ndarray) -> None:
-        """The codes z (batch, n) of one more step."""
-        active = bool(z.any())
+    def note(self, units: np.ndarray) -> None:
+        """Which units, booleans (n,), were active in one more step."""
+        active = bool(units.any())
         self.ever |= active
         self.idle = 0 if active else self.idle + 1
         self.steps += 1

@@ -37,14 +37,14 @@ class DeadUnitMonitor(Callback):
 
     def after_step(self, trainer: Trainer, forward: ForwardPass) -> None:
         """Count one batch of codes, of shape (batch, n)."""
-        z = forward.z
-        if z.shape[1:] != self.silent.shape:
+        active = forward.active
+        if active.shape != self.silent.shape:
             raise ValueError(
-                f"The monitor is for {len(self.silent)} units, the model has {z.shape[-1]}; "
+                f"The monitor is for {len(self.silent)} units, the model has {len(active)}; "
                 "make it for as many."
             )
-        self.silent += len(z)
-        self.silent[(z != 0).any(axis=0)] = 0
+        self.silent += len(forward.x)
+        self.silent[active] = 0
 
     def logs(self) -> dict[str, float]:
         """The number of dead units, a scalar, as "dead"."""

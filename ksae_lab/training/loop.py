@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from tqdm import trange
@@ -11,18 +11,10 @@ from ksae_lab.nn import checks
 from ksae_lab.nn.module import ForwardPass, Model
 from ksae_lab.training import batches, optimizers
 from ksae_lab.training.activity import Activity
+from ksae_lab.training.optimizers import Optimizer
+from ksae_lab.training.steps import PlainStep, Step
 
 AT_A_TIME = 10_000  # samples of which the error is measured
-
-
-class Optimizer(Protocol):
-    """Anything that can take a step in place; what can be resumed also has a state.
-
-    Lab 1.
-    """
-
-    def step(self, parameters: dict[str, np.ndarray], gradients: dict[str, np.ndarray]) -> None:
-        """Change `parameters` in place by `gradients`, of the same names and shapes."""
 
 
 @dataclass
@@ -85,6 +77,7 @@ class Trainer:
     `epoch` counts whole epochs that are done, `progress` is the share of all steps, a scalar.
     `batch` is what this step learns from; a callback may put something else in its place.
     A bar shows the epochs, unless `quiet`.
+    `make_step` makes what takes the steps, of a model and an optimizer.
     `fit` may be called on a run whose parts were brought back from a file: it goes on at `epoch`.
 
     Chapter 5.
@@ -103,6 +96,8 @@ class Trainer:
     progress: float = 0.0
     batch: tuple[np.ndarray, ...] = ()
     quiet: bool = False
+    make_step: Callable[[Any, Any], Step] = PlainStep
+    step: Step = field(init=False, repr=False)
     source: batches.Source = field(init=False, repr=False)
     latest: tuple[np.ndarray, ...] = field(init=False, repr=False)
 
@@ -125,6 +120,7 @@ class Trainer:
         self.data = self.source.arrays or self.data
         if self.validation is not None:
             self.validation = batches.arrays(self.validation)
+        self.step = self.make_step(self.model, self.optimizer)
         self._activity, self._steps = Activity(), 0
 
     def fit(self) -> History:
@@ -182,19 +178,17 @@ class Trainer:
             n = len(batch[0])
             for callback in self.callbacks:
                 callback.before_step(self)
-            loss, gradients, forward = self.model.forward_backward(*self.batch)
+            loss, forward = self.step(self.batch)
             if not np.isfinite(loss):
                 raise FloatingPointError(
                     f"The loss is {loss}: the last step was too large, or the numbers in the data "
                     "are; start again with a lower learning rate."
                 )
-            self.optimizer.step(self.model.parameters, gradients)
-            self.model.constrain()
-            self.model.observe(forward)
             for callback in self.callbacks:
                 callback.after_step(self, forward)
-            self._activity.note(forward.z)
+            self._activity.note(forward.active)
             total, samples = total + loss * n, samples + n
+        self.step.flush()
         self._steps = step + 1
         return total / samples
 

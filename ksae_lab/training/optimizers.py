@@ -6,7 +6,7 @@ Lab 1 writes such a rule by hand; these are the usual ones, as Keras has them.
 import math
 import reprlib
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -16,6 +16,16 @@ from ksae_lab.nn.module import Arrays
 Shapes = dict[str, tuple[int, ...]]
 
 SLAB = 2**17  # numbers changed at a time, so that intermediate results stay in the cache
+
+
+class Optimizer(Protocol):
+    """Anything that can take a step in place; what can be resumed also has a state.
+
+    Lab 1.
+    """
+
+    def step(self, parameters: Arrays, gradients: Arrays) -> None:
+        """Change `parameters` in place by `gradients`, of the same names and shapes."""
 
 
 class BaseOptimizer(ABC):
@@ -60,22 +70,39 @@ class BaseOptimizer(ABC):
         than its parameter, or if a parameter was not there, or of another shape, in earlier steps,
         and `TypeError` for parameters that are neither float32 nor float64.
         """
+        shapes = {name: w.shape for name, w in parameters.items()}
+        given = {name: np.shape(g) for name, g in gradients.items() if name in shapes}
+        _compare(given, shapes, "The gradients do not fit the parameters")
+        self.begin(parameters)
+        for name, w in parameters.items():
+            self.apply(name, w, gradients[name])
+
+    def begin(self, parameters: Arrays) -> None:
+        """Begin a step: see that memory and parameters, of any shapes, fit, and count it.
+
+        Memory is laid out as the parameters are; this copies only at the first step and after
+        `load_state`.
+
+        Raises what `step` raises of parameters.
+        """
         not_negative(self.learning_rate, "learning_rate")  # a schedule may have set it, also to 0
-        self._meet(parameters, gradients)
+        self._meet(parameters)
         self.steps += 1
         for name, w in parameters.items():
-            # Laid out as w is; this copies only at the first step and after `load_state`.
             order: Literal["C", "F"] = "F" if w.flags.f_contiguous else "C"
             for key in self._keys(name):
                 self.memory[key] = np.asarray(self.memory[key], order=order)
-            arrays = [gradients[name], w, *(self.memory[key] for key in self._keys(name))]
-            arrays = [np.atleast_2d(a) for a in arrays]
-            if order == "F":
-                arrays = [a.T for a in arrays]  # now a row is what lies together
-            if self.lazy and w.ndim <= 2:
-                self._change_reached(arrays)
-            else:
-                self._change(arrays)
+
+    def apply(self, name: str, w: np.ndarray, gradient: np.ndarray) -> None:
+        """The part of a step, which has begun, that changes one parameter w by its gradient."""
+        arrays = [gradient, w, *(self.memory[key] for key in self._keys(name))]
+        arrays = [np.atleast_2d(a) for a in arrays]
+        if w.flags.f_contiguous:
+            arrays = [a.T for a in arrays]  # now a row is what lies together
+        if self.lazy and w.ndim <= 2:
+            self._change_reached(arrays)
+        else:
+            self._change(arrays)
 
     @property
     def state(self) -> Arrays:
@@ -115,8 +142,8 @@ class BaseOptimizer(ABC):
         for key in self._keys(name) if self.memory else []:
             self.memory[key][index] = self.start
 
-    def _meet(self, parameters: Arrays, gradients: Arrays) -> None:
-        """Make a memory before the first step, and see that everything fits together."""
+    def _meet(self, parameters: Arrays) -> None:
+        """Make a memory before the first step, and see that it fits the parameters."""
         for name, w in parameters.items():
             if w.dtype not in (np.float32, np.float64):
                 raise TypeError(
@@ -124,8 +151,6 @@ class BaseOptimizer(ABC):
                     "learn with dtype float32 or float64."
                 )
         shapes = {name: w.shape for name, w in parameters.items()}
-        given = {name: np.shape(g) for name, g in gradients.items() if name in shapes}
-        _compare(given, shapes, "The gradients do not fit the parameters")
         needed = {key: shape for name, shape in shapes.items() for key in self._keys(name)}
         if not self.memory:
             for name, w in parameters.items():
