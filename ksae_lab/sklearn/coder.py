@@ -219,7 +219,7 @@ class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._statistics = StandardScaler(with_mean=False).fit(data)
         some = rng.choice(n, min(n, 10 * self.n_units), replace=False)
         model.init_from_data(dense(data[some]), rng, noise=INIT_NOISE * self._spread or 1.0)
-        self._adam = Adam(self.learning_rate / math.sqrt(d))
+        self._adam = Adam()  # `_schedule` says its rate
         self.model_, self.history_, self.n_iter_ = model, History(), 0
         return data
 

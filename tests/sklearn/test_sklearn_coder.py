@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import trange
 
 from ksae_lab import load_dataset
-from ksae_lab.sklearn import KSparseCoder
+from ksae_lab.sklearn import KSparseCoder, rows
 from ksae_lab.sklearn.contributions import contributions
 from ksae_lab.training import loop
 from ksae_lab.training.optimizers import Adam
@@ -75,7 +75,10 @@ def test_the_score_is_r2_around_the_mean_of_training(fitted):
     expected = r2_score(x, reconstructed(fitted, x), multioutput="variance_weighted")
     assert fitted.score(x) == pytest.approx(expected)
     assert fitted.score(X_TRAIN) > 0.6
-    assert np.isfinite(fitted.score(X_TEST[:1]))
+    one = X_TEST[:1]
+    total = ((one - X_TRAIN.mean(axis=0)) ** 2).sum()
+    left = ((one - reconstructed(fitted, one)) ** 2).sum()
+    assert fitted.score(one) == pytest.approx(1 - left / total)
 
 
 def test_the_history_is_in_squared_units_of_the_data():
@@ -117,6 +120,13 @@ def test_sparse_codes_are_the_dense_ones_and_can_be_drawn(fitted):
     assert issparse(codes) and codes.format == "csr" and codes.nnz <= 4 * len(X_TEST)
     np.testing.assert_array_equal(codes.toarray(), fitted.transform(X_TEST))
     np.testing.assert_allclose(coder.inverse_transform(codes), reconstructed(fitted, X_TEST))
+
+
+def test_many_rows_are_taken_in_chunks(fitted, monkeypatch):
+    whole = fitted.transform(X_TEST), fitted.score(X_TEST)
+    monkeypatch.setattr(rows, "CHUNK", 100)
+    np.testing.assert_allclose(fitted.transform(X_TEST), whole[0], atol=1e-9)
+    assert fitted.score(X_TEST) == pytest.approx(whole[1])
 
 
 def test_numbers_of_single_precision_stay_so():
