@@ -32,8 +32,8 @@ SLOWEST = 0.02  # the share of the learning rate that is left at the end
 class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     """Codes of `n_units` numbers, at most `k` of them not zero, and atoms to draw rows from codes.
 
-    X (samples, d), dense or CSR, is reconstructed as X̂ = Z components_ + b_dec from codes Z
-    (samples, n), which one pass of an encoder finds; the network is a `KSparseAutoencoder`.
+    X (samples, d), dense or CSR, is reconstructed as X̂ = Z W + b from codes Z (samples, n), which
+    one pass of an encoder finds, and atoms W (n, d); the network is a `KSparseAutoencoder`.
     The data as a whole may have any mean and any scale: training sees them divided by one number,
     which the weights then make good. But a feature counts by its variance, so put a
     `StandardScaler` in front of features with different units.
@@ -41,8 +41,8 @@ class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     `n_units` is the number of atoms, which may exceed that of features or samples, `k` how many of
     them a row may use. With `positive_code` numbers of a code are not below zero, and the k largest
     stay; without, they have signs, and the k of largest magnitude stay.
-    `learning_rate` is how far a step of Adam may move a row of components_, which has length 1,
-    whatever d is; in the second half of training it falls to a fiftieth. `n_steps` is how many
+    `learning_rate` is how far a step of Adam may move an atom, of length 1, whatever d is; in the
+    second half of training it falls to a fiftieth. `n_steps` is how many
     steps of `batch_size` rows `fit` takes, rounded up to whole passes through the data; to
     `partial_fit` it says when the learning rate shall have fallen. `noise` is the standard
     deviation of normal numbers that are added to what the encoder sees in training, a share of that
@@ -160,7 +160,7 @@ class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def score(self, X: ArrayLike, y: object = None) -> float:
         """The share of the variance of X (samples, d) that the reconstruction explains: R².
 
-        1 − Σ ‖x − x̂‖² / Σ ‖x − mean_‖², a scalar: 1 is perfect, 0 no better than the mean of what
+        1 − Σ ‖x − x̂‖² / Σ ‖x − `mean_`‖², a scalar: 1 is perfect, 0 no better than the mean of what
         was learned from, so that a single row has a score as well. Higher is better, as
         `GridSearchCV` expects. Where no x differs from the mean it is 1 or, if x̂ does, 0.
         """
