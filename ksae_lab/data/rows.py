@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ksae_lab.data.scaling import Scaling
+from ksae_lab.nn.inputs import LazyRows
 
 BLOCK = 2**22  # numbers of a block: 16 MB of float32
 
@@ -56,7 +57,7 @@ class OnDisk:
 Source = np.ndarray | OnDisk
 
 
-class Rows:
+class Rows(LazyRows):
     """Some rows of a source (n, …), each one sample: (rows, d) float32, scaled as they are read.
 
     `index` holds their places, integers (rows,). Indexing, by a slice or by integers, gives an
@@ -65,7 +66,6 @@ class Rows:
     Chapter 1.
     """
 
-    ndim = 2
     dtype = np.dtype(np.float32)
 
     def __init__(self, source: Source, index: np.ndarray, scaling: Scaling | None = None):
@@ -73,9 +73,6 @@ class Rows:
         self.index = index
         self.scaling = scaling
         self.shape = (len(index), int(np.prod(source.shape[1:])))
-
-    def __len__(self) -> int:
-        return len(self.index)
 
     def __getitem__(self, wanted: Any) -> np.ndarray:
         places = self.index[wanted]

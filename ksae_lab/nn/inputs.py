@@ -9,6 +9,7 @@ the steps, and then the loss shows it.
 
 import numbers
 import reprlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -18,6 +19,25 @@ import numpy as np
 Elementwise = Callable[[np.ndarray], np.ndarray]
 
 KEPT = "fd"  # what NumPy calls float32 and float64
+
+
+class LazyRows(ABC):
+    """Rows of numbers (samples, d) that are made as they are asked for, and never all at once.
+
+    They have been looked through for NaN by whoever made them.
+
+    Chapter 1.
+    """
+
+    shape: tuple[int, int]
+    ndim = 2
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """An array (rows, d) for a slice or an array of integers."""
 
 
 def real(x: Any, what: str = "numbers", *, finite: bool = True) -> np.ndarray:

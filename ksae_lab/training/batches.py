@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from ksae_lab.data.rows import Rows
 from ksae_lab.nn import inputs
 from ksae_lab.nn.checks import whole
 
@@ -130,8 +129,7 @@ def arrays(data: Any) -> Batch:
     if not 1 <= len(parts) <= 2:
         raise ValueError(f"There are {len(parts)} arrays; give images, or images and targets.")
     found = tuple(
-        # Rows have been looked through as they were found, and are not to be read all at once.
-        cast(np.ndarray, part) if isinstance(part, Rows) else inputs.real(part, what)
+        cast(np.ndarray, part) if isinstance(part, inputs.LazyRows) else inputs.real(part, what)
         for part, what in zip(parts, ("images", "targets"), strict=False)
     )
     shapes = [array.shape for array in found]

@@ -14,7 +14,7 @@ from tests.repo import ROOT
 
 PACKAGE = ROOT / "ksae_lab"
 OUTSIDE = {"book", "notebooks", "tests", "tools"}
-LOUD = {"book", "keras"}  # the rooms that draw, and that start TensorFlow
+LOUD = {"book", "keras", "sklearn"}  # that draw, start TensorFlow, and inherit from scikit-learn
 HEAVY = {"tensorflow", "keras", "matplotlib", "mlxtend", "sklearn", "scipy", "pandas"}
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
