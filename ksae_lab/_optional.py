@@ -8,6 +8,7 @@ EXTRAS = {
     "skimage": ("scikit-image", "images"),
     "mlxtend": ("mlxtend", "book"),
     "keras": ("Keras", "keras"),
+    "numba": ("numba", "fast"),
     "onnx": ("onnx", "onnx"),
     "pandas": ("pandas", "tables"),
     "pyarrow": ("pyarrow", "parquet"),

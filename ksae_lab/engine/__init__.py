@@ -1,1 +1,1 @@
-"""Exact top-k training for the price of what is active: compiled, and caught up where it was idle."""
+"""Exact top-k training for the price of what is active: compiled, idle units caught up."""

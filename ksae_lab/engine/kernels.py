@@ -136,10 +136,11 @@ def by_unit(idx: np.ndarray, start: np.ndarray, pairs: np.ndarray) -> None:
 
 
 @njit(cache=True, fastmath=FAST)
-def _idle(w, s, v, rule, drift, keep, keep_v, settings):  # type: ignore[no-untyped-def]
-    """Let a row go through the steps that it has missed, see `catch_up`."""
+def _idle(row, owed, rule, eps):  # type: ignore[no-untyped-def]
+    """Let a row (weights and two memories) go through the steps that it owes, see `catch_up`."""
+    w, s, v = row
+    drift, keep, keep_v = owed
     if rule == ADAM:
-        eps = settings[3]
         for j in range(len(w)):
             w[j] -= drift * s[j] / (math.sqrt(v[j]) + eps)
             s[j] *= keep
@@ -154,8 +155,9 @@ def _idle(w, s, v, rule, drift, keep, keep_v, settings):  # type: ignore[no-unty
 
 
 @njit(cache=True, fastmath=FAST)
-def _step(w, g, s, v, rule, settings):  # type: ignore[no-untyped-def]
+def _step(row, g, rule, settings):  # type: ignore[no-untyped-def]
     """The step of a rule for one row, as `ksae_lab.training.optimizers` has it."""
+    w, s, v = row
     rate = settings[0]
     if rule == ADAM:
         take_1, take_2, eps = 1 - settings[1], 1 - settings[2], settings[3]
@@ -192,33 +194,38 @@ def _to_length_one(w):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _catch_up(u, missed, drift, keep, keep_v, enc, dec, bias, rule, settings, tied, unit_norm):  # type: ignore[no-untyped-def]
+def _row(arrays, u):  # type: ignore[no-untyped-def]
+    return arrays[0][u], arrays[1][u], arrays[2][u]
+
+
+@njit(cache=True)
+def _catch_up(u, missed, tables, parts, rule, settings, unit_norm):  # type: ignore[no-untyped-def]
     """Let unit u go through the steps that it has missed, in all that belongs to it."""
+    enc, dec, bias, tied = parts
     late = missed[u]
     missed[u] = 0
-    by, fade, fade_v = drift[late], keep[late], keep_v[late]
+    owed = (tables[0][late], tables[1][late], tables[2][late])
     if not tied:
-        _idle(enc[0][u], enc[1][u], enc[2][u], rule, by, fade, fade_v, settings)
-    _idle(dec[0][u], dec[1][u], dec[2][u], rule, by, fade, fade_v, settings)
-    _idle(bias[0][u], bias[1][u], bias[2][u], rule, by, fade, fade_v, settings)
+        _idle(_row(enc, u), owed, rule, settings[3])
+    _idle(_row(dec, u), owed, rule, settings[3])
+    _idle(_row(bias, u), owed, rule, settings[3])
     if unit_norm:
         _to_length_one(dec[0][u])
 
 
 @njit(cache=True, fastmath=FAST)
-def update(
-    start, pairs, z, dh, error, x, missed, drift, keep, keep_v, enc, dec, bias, rule, settings,
-    tied, unit_norm, db,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+def update(pairs, start, z, dh, error, x, missed, tables, parts, rule, settings, unit_norm, db):  # type: ignore[no-untyped-def]
     """The gradient of each selected unit, used up at once by its step; all others are left alone.
 
-    `enc`, `dec` and `bias` are each (weights, first memory, second memory); weights are (n, d),
-    those of the bias (n, 1). `missed` (n,) counts the steps that a unit has to catch up, for which
-    `drift`, `keep` and `keep_v` are tables. x (batch, d) is what the encoder saw, less b_dec;
-    `db` (d,) becomes less by what b_dec takes away from it.
+    `parts` are encoder, decoder and bias, each as (weights, first memory, second memory), and
+    whether the first two are one; weights are (n, d), those of the bias (n, 1). `missed` (n,)
+    counts the steps that a unit owes; `tables` say what they come to, see `catch_up`. x (batch, d)
+    is what the encoder saw, less b_dec, and `error` (batch, d) ∂loss/∂x̂. `db` (d,) becomes less by
+    what b_dec takes away from the encoder's input.
 
     Chapter 5.
     """
+    enc, dec, bias, tied = parts
     n, d = dec[0].shape
     k = z.shape[1]
     of_dec, of_enc = np.empty(d, x.dtype), np.empty(d, x.dtype)
@@ -226,9 +233,9 @@ def update(
     for u in range(n):
         first, end = start[u], start[u + 1]
         if first == end:
+            if missed[u] == len(tables[0]) - 1:  # the tables end there
+                _catch_up(u, missed, tables, parts, rule, settings, unit_norm)
             missed[u] += 1
-            if missed[u] == len(drift) - 1:  # the tables end here
-                _catch_up(u, missed, drift, keep, keep_v, enc, dec, bias, rule, settings, tied, unit_norm)
             continue
         of_dec[:], of_enc[:], of_bias[:] = 0, 0, 0
         for p in pairs[first:end]:
@@ -240,28 +247,28 @@ def update(
             for j in range(d):
                 of_dec[j] += amount * error[r, j]
                 of_enc[j] += slope * x[r, j]
-        weights = dec[0][u] if tied else enc[0][u]
+        weights = enc[0][u]  # those of the forward pass
         for j in range(d):
             db[j] -= of_bias[0] * weights[j]
         if missed[u]:
-            _catch_up(u, missed, drift, keep, keep_v, enc, dec, bias, rule, settings, tied, False)
+            _catch_up(u, missed, tables, parts, rule, settings, False)
         if tied:
             for j in range(d):
                 of_dec[j] += of_enc[j]
         else:
-            _step(enc[0][u], of_enc, enc[1][u], enc[2][u], rule, settings)
-        _step(dec[0][u], of_dec, dec[1][u], dec[2][u], rule, settings)
-        _step(bias[0][u], of_bias, bias[1][u], bias[2][u], rule, settings)
+            _step(_row(enc, u), of_enc, rule, settings)
+        _step(_row(dec, u), of_dec, rule, settings)
+        _step(_row(bias, u), of_bias, rule, settings)
         if unit_norm:
             _to_length_one(dec[0][u])
 
 
 @njit(cache=True)
-def flush(missed, drift, keep, keep_v, enc, dec, bias, rule, settings, tied, unit_norm):  # type: ignore[no-untyped-def]
+def flush(missed, tables, parts, rule, settings, unit_norm):  # type: ignore[no-untyped-def]
     """Let every unit catch up with the steps that it has missed; arguments are those of `update`.
 
     Chapter 8.
     """
     for u in range(len(missed)):
         if missed[u]:
-            _catch_up(u, missed, drift, keep, keep_v, enc, dec, bias, rule, settings, tied, unit_norm)
+            _catch_up(u, missed, tables, parts, rule, settings, unit_norm)

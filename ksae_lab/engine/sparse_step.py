@@ -4,9 +4,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ksae_lab._optional import optional
 from ksae_lab.engine import rules
 from ksae_lab.engine.catch_up import CatchUp
-from ksae_lab.nn import inputs
+from ksae_lab.nn import checks, inputs
 from ksae_lab.nn.activations import Activation
 from ksae_lab.nn.module import ForwardPass
 from ksae_lab.nn.selectors import Selector, TopK
@@ -41,6 +42,9 @@ class SparseForward(ForwardPass):
     Chapter 5.
     """
 
+    idx: np.ndarray
+    values: np.ndarray
+
     def __init__(
         self,
         x: np.ndarray,
@@ -50,12 +54,11 @@ class SparseForward(ForwardPass):
         x_hat: np.ndarray,
         W_dec: np.ndarray,
     ):
-        parts = {"x": x, "h": h, "idx": idx, "values": values, "x_hat": x_hat, "W_dec": W_dec}
-        for name, part in parts.items():
-            object.__setattr__(self, name, part)
+        own = {"x": x, "h": h, "x_hat": x_hat, "W_dec": W_dec, "idx": idx, "values": values}
+        self.__dict__.update(own)  # the class is frozen, and z is no field here
 
     @property
-    def z(self) -> np.ndarray:  # type: ignore[override]
+    def z(self) -> np.ndarray:
         """The code (batch, n)."""
         z = np.zeros_like(self.h)
         np.put_along_axis(z, self.idx, self.values, axis=1)
@@ -88,11 +91,12 @@ class SparseStep:
     """
 
     def __init__(self, model: Autoencoder, optimizer: BaseOptimizer):
-        from ksae_lab.engine import kernels  # numba takes a second to import
-
         if reason := impossible(model, optimizer):
             raise ValueError(f"The sparse engine cannot be used here: {reason}.")
-        self.kernels = kernels
+        optional("numba", "The sparse engine")  # it takes a second to import
+        from ksae_lab.engine import kernels
+
+        self.kernels: Any = kernels
         self.model, self.optimizer = model, optimizer
         if not model.tied:
             model.W_enc = np.asfortranarray(model.W_enc)
@@ -117,6 +121,7 @@ class SparseStep:
             )
         selector = model.selector
         assert isinstance(selector, TopK)
+        checks.whole(selector.k, "k", 0, len(model.W_dec))
         seen = x - model.b_dec
         h = seen @ model.W_enc + model.b_enc
         scores = ranked(h, selector.by)
@@ -138,7 +143,7 @@ class SparseStep:
     def flush(self) -> None:
         """Let every unit catch up, so that anybody may read the weights and the optimizer."""
         if self.missed.any():
-            self.kernels.flush(self.missed, *self._tables(), *self._rest())
+            self.kernels.flush(self.missed, self._tables(), *self._rest())
 
     def _update(
         self, idx: np.ndarray, z: np.ndarray, dh: np.ndarray, error: np.ndarray, x: np.ndarray
@@ -149,9 +154,8 @@ class SparseStep:
         self.optimizer.begin(self.model_parameters)
         self.catch_up.note()
         db = error.sum(axis=0)
-        self.kernels.update(
-            self.start, pairs, z, dh, error, x, self.missed, *tables, *self._rest(), db
-        )
+        where = (pairs, self.start, z, dh, error, x)
+        self.kernels.update(*where, self.missed, tables, *self._rest(), db)
         self.optimizer.apply("b_dec", self.model.b_dec, db)
 
     @property
@@ -172,7 +176,7 @@ class SparseStep:
         enc = dec if model.tied else tuple(a.T for a in self._slots("W_enc", model.W_enc))
         bias = tuple(a.reshape(-1, 1) for a in self._slots("b_enc", model.b_enc))
         rule, settings = rules.NUMBERS[type(optimizer)], rules.settings(optimizer, dec[0].dtype)
-        return enc, dec, bias, rule, settings, model.tied, model.unit_norm
+        return (enc, dec, bias, model.tied), rule, settings, model.unit_norm
 
     def _slots(self, name: str, w: np.ndarray) -> Slots:
         """A parameter and its two memories; of a rule with one, that one twice."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from ksae_lab.data.datasets import Dataset
 from ksae_lab.data.rows import Rows
+from ksae_lab.engine.choose import step_of
 from ksae_lab.experiments import settings
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.sparse_dream import SparseDream
@@ -53,6 +54,7 @@ def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
         rng,
         validation=validation if experiment.fit_on == "train" else None,
         callbacks=[*callbacks, *own],
+        make_step=step_of(length.engine or "plain"),
     )
 
 

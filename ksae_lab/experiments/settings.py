@@ -154,6 +154,11 @@ class Training(_Section):
     epochs: int = Field(80, ge=1, le=100_000, description="passes through the images")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="images of one step")
     noise: float = Field(0.0, ge=0, le=1, description="grey levels of noise on what it sees")
+    engine: Literal["sparse", "auto"] | None = Field(
+        None,
+        description="sparse: steps for the price of what is active; auto: where that pays; "
+        "null: plain steps",
+    )
     dead_after: int | None = Field(
         None,
         ge=1,

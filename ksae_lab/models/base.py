@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ksae_lab.engine.choose import Engine, step_of
 from ksae_lab.nn.layers import Stage
 from ksae_lab.nn.losses import mse
 from ksae_lab.nn.module import Model
@@ -46,13 +47,22 @@ class Coder(Model):
         """
         return mse(self.reconstruct(x), x if target is None else target)
 
-    def fit(self, x: Any, target: np.ndarray | None = None, **options: Any) -> loop.History:
+    def fit(
+        self,
+        x: Any,
+        target: np.ndarray | None = None,
+        *,
+        engine: Engine = "plain",
+        **options: Any,
+    ) -> loop.History:
         """Train on x (samples, d), towards a target of as many rows if there is one, else x.
 
         In place of x there may be an iterable of batches, as `ksae_lab.training.batches` has it.
-        `ksae_lab.training.loop.fit` says what `options` there are and what can go wrong.
+        `ksae_lab.engine.choose.step_of` says what `engine` may be, and `ksae_lab.training.loop.fit`
+        what other `options` there are and what can go wrong.
         """
-        return loop.fit(self, x if target is None else (x, target), **options)
+        data = x if target is None else (x, target)
+        return loop.fit(self, data, make_step=step_of(engine), **options)
 
     def partial_fit(self, x: Any, target: np.ndarray | None = None, **options: Any) -> float:
         """One pass over x, of which there may be more: the mean loss on the way, a scalar.

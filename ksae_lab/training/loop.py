@@ -193,7 +193,7 @@ class Trainer:
         return total / samples
 
 
-MAY_HAVE = ("batch_size", "rng", "callbacks")
+MAY_HAVE = ("batch_size", "rng", "callbacks", "make_step")
 
 
 def fit(model: Model, data: Any, **options: Any) -> History:

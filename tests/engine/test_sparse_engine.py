@@ -1,0 +1,329 @@
+"""The sparse engine against the plain step, whose gradients are checked elsewhere."""
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from ksae_lab import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AuxK,
+    BatchTopK,
+    Callback,
+    DeadUnitMonitor,
+    DeCov,
+    InputNoise,
+    KSparseAutoencoder,
+    ResetDeadUnits,
+    RMSprop,
+    Scheduled,
+    TopK,
+    load_model,
+    top_k_mask,
+)
+from ksae_lab.engine import kernels
+from ksae_lab.engine.catch_up import LONGEST
+from ksae_lab.engine.choose import step_of
+from ksae_lab.engine.sparse_step import SparseStep
+from ksae_lab.experiments import checkpoints, config, train
+from ksae_lab.nn.activations import ACTIVATIONS
+from ksae_lab.training.schedules import k_curriculum, linear
+from ksae_lab.training.steps import PlainStep
+
+OPTIMIZERS = {
+    "sgd": lambda: SGD(0.1),
+    "momentum": lambda: SGD(0.05, 0.9),
+    "rmsprop": lambda: RMSprop(0.001),
+    "adagrad": lambda: AdaGrad(0.01),
+    "adam": lambda: Adam(0.001),
+}
+D, N, BATCH = 13, 20, 32
+
+
+def images(samples=100, seed=0):
+    return np.abs(np.random.default_rng(seed).normal(size=(samples, D)))
+
+
+def network(k=5, activation="relu", dtype=np.float64, n=N, **options):
+    rng = np.random.default_rng(1)
+    model = KSparseAutoencoder(D, n, k, activation, rng=rng, dtype=dtype, **options)
+    model.init_from_data(images(), rng)
+    model.b_enc += 0.1 * rng.normal(size=n)
+    return model
+
+
+def both(model, optimizer):
+    """The same network and optimizer twice: steps of the one plain, of the other sparse."""
+    plain = PlainStep(copy.deepcopy(model), optimizer())
+    return plain, SparseStep(copy.deepcopy(model), optimizer())
+
+
+def batches(steps, size=BATCH, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    x = images().astype(dtype)
+    return [(x[rng.choice(len(x), size)],) for _ in range(steps)]
+
+
+def assert_same(plain, sparse, rtol):
+    ours, theirs = sparse.model.parameters, plain.model.parameters
+    memories = zip(sparse.optimizer.state.values(), plain.optimizer.state.values(), strict=True)
+    for a, b in [*((ours[name], theirs[name]) for name in theirs), *memories]:
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
+
+
+# Selection
+
+
+@given(
+    arrays(
+        np.float32,
+        array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=150),
+        elements=st.integers(-3, 3) | st.floats(-9, 9, width=32),
+    ),
+    st.data(),
+)
+def test_the_scan_selects_what_the_mask_does_ties_and_all(h, data):
+    k = data.draw(st.integers(1, h.shape[1]))
+    idx, val = np.empty((len(h), k), np.int64), np.empty((len(h), k), np.float32)
+    kernels.largest(h, idx, val)
+    mask = np.zeros(h.shape, bool)
+    np.put_along_axis(mask, idx, True, axis=1)
+    np.testing.assert_array_equal(mask, top_k_mask(h, k))
+    np.testing.assert_array_equal(np.take_along_axis(h, idx, axis=1), val)
+
+
+@given(
+    arrays(np.int64, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.integers(0, 6))
+)
+def test_pairs_are_sorted_by_unit_and_keep_their_order(idx):
+    start, pairs = np.empty(8, np.int64), np.empty(idx.size, np.int64)
+    kernels.by_unit(idx, start, pairs)
+    expected = np.argsort(idx.ravel(), kind="stable")
+    np.testing.assert_array_equal(pairs, expected)
+    np.testing.assert_array_equal(np.diff(start), np.bincount(idx.ravel(), minlength=7))
+
+
+# Steps
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("unit_norm", [False, True])
+def test_where_no_unit_is_idle_every_step_is_the_plain_one(optimizer, tied, unit_norm):
+    model = network(k=N, activation="elu", tied=tied, unit_norm=unit_norm)
+    plain, sparse = both(model, OPTIMIZERS[optimizer])
+    for batch in batches(10):
+        (a, _), (b, forward) = plain(batch), sparse(batch)
+        assert b == pytest.approx(a, rel=1e-10)
+        assert forward.z.shape == (BATCH, N) and not sparse.missed.any()
+    assert_same(plain, sparse, 1e-9)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("by", ["value", "magnitude"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adagrad"])
+def test_without_momentum_nothing_moves_while_it_is_idle(activation, by, optimizer):
+    model = network(TopK(3, by=by), activation, np.float32)
+    plain, sparse = both(model, OPTIMIZERS[optimizer])
+    idle = 0
+    for batch in batches(10, size=4, dtype=np.float32):
+        (a, _), (b, _) = plain(batch), sparse(batch)
+        assert b == pytest.approx(a, rel=1e-5)
+        idle = max(idle, sparse.missed.max())
+    sparse.flush()
+    assert idle > 1
+    assert_same(plain, sparse, 1e-5 if optimizer != "adagrad" else 1e-4)
+
+
+def test_the_forward_pass_is_the_plain_one():
+    plain, sparse = both(network(), OPTIMIZERS["adam"])
+    x, target = images(9, seed=3), images(9, seed=4)
+    (a, one), (b, other) = plain((x, target)), sparse((x, target))
+    assert a == pytest.approx(b)
+    for name in ("x", "h", "z", "x_hat", "active"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [0, 1, N])
+@pytest.mark.parametrize("x", [np.zeros((1, D)), np.zeros((3, D)), 1e6 * np.ones((2, D))])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_hostile_batches(k, x, optimizer):
+    plain, sparse = both(network(k), OPTIMIZERS[optimizer])
+    assert sparse((x,))[0] == pytest.approx(plain((x,))[0])
+    assert_same(plain, sparse, 1e-8)
+
+
+def test_nan_is_said_as_by_the_plain_step():
+    plain, sparse = both(network(), OPTIMIZERS["adam"])
+    x = images(3)
+    x[1, 2] = np.nan
+    for step in (plain, sparse):
+        with pytest.raises(ValueError, match="NaN"):
+            step((x,))
+
+
+# Catching up
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("missed", [1, 2, 7, 60, LONGEST - 1, LONGEST + 40])
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_idle_unit_goes_where_dense_steps_with_no_gradient_would_have_led(
+    optimizer, missed, tied
+):
+    model = network(k=N, activation="linear", unit_norm=False, tied=tied)
+    plain, sparse = both(model, OPTIMIZERS[optimizer])
+    for batch in batches(5):
+        plain(batch), sparse(batch)
+    sparse.model.selector.k = 0  # now nobody has a gradient, but for b_dec
+    rates = np.linspace(1, 0.2, missed) * plain.optimizer.learning_rate
+    zero = {name: np.zeros_like(w) for name, w in plain.model.parameters.items()}
+    for rate, batch in zip(rates, batches(missed), strict=True):
+        plain.optimizer.learning_rate = sparse.optimizer.learning_rate = float(rate)
+        plain.optimizer.step(plain.model.parameters, zero)
+        sparse(batch)
+    before = sparse.model.W_dec.copy()
+    sparse.flush()
+    assert (sparse.missed == 0).all()
+    for name in ("W_enc", "W_dec", "b_enc"):
+        a, b = getattr(sparse.model, name), getattr(plain.model, name)
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5 * np.abs(b).max())
+        for slot in plain.optimizer.slots if name in plain.model.parameters else ():
+            key = f"{slot}/{name}"
+            ours, theirs = sparse.optimizer.memory[key], plain.optimizer.memory[key]
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-12)
+    moved = np.abs(sparse.model.W_dec - before).max()
+    assert (moved > 0) == (optimizer in ("momentum", "adam") and missed < LONGEST)
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_training_ends_where_dense_training_does(optimizer):
+    """Idle units are read a little late, and with that alone the two differ."""
+    losses = {}
+    for engine in ("plain", "sparse"):
+        model = network(k=2, n=60)
+        options = {"epochs": 30, "batch_size": 10, "rng": 0}
+        history = model.fit(images(), optimizer=OPTIMIZERS[optimizer](), engine=engine, **options)
+        losses[engine] = history.training[-1]
+    assert losses["sparse"] == pytest.approx(losses["plain"], rel=0.03)
+
+
+# Training
+
+
+class Reads(Callback):
+    """Looks whether anything is owed when somebody reads the weights."""
+
+    def __init__(self):
+        self.owed = []
+
+    def after_epoch(self, trainer):
+        self.owed.append(int(trainer.step.missed.sum()))
+
+
+def test_all_that_training_does_goes_on_working():
+    model, x = network(k=2, n=60, dtype=np.float32), images().astype(np.float32)
+    adam, reads, monitor = Adam(0.01), Reads(), DeadUnitMonitor(60, after=100)
+    history = model.fit(
+        x,
+        optimizer=adam,
+        epochs=12,
+        batch_size=10,
+        rng=0,
+        validation=images(20, seed=5),
+        engine="sparse",
+        callbacks=[
+            monitor,
+            InputNoise(0.05),
+            Scheduled(adam, "learning_rate", linear(0.01, 0.0, begin=0.5)),
+            Scheduled(model, "k", k_curriculum(10, 2)),
+            ResetDeadUnits(monitor, every=2),
+            reads,
+        ],
+    )
+    assert history.training[-1] < history.training[0] and reads.owed == [0] * 12
+    assert history.validation[-1] == pytest.approx(model.error(images(20, seed=5)))
+    assert history.logs["k"][-1] == 2 == model.k
+    np.testing.assert_allclose(np.linalg.norm(model.W_dec, axis=1), 1, rtol=1e-5)
+    assert copy.deepcopy(model).encode(x).shape == (100, 60)
+
+
+def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, monkeypatch):
+    np.save(tmp_path / "own.npy", images())
+    (tmp_path / "own.yaml").write_text(
+        f"data: {tmp_path / 'own.npy'}\nmodel: {{n_units: 40, k: 2}}\n"
+        "training: {epochs: 6, batch_size: 8, noise: 0.05, engine: sparse}\n"
+    )
+    experiment = config.load(tmp_path / "own.yaml")
+    train.train(experiment, tmp_path / "whole", quiet=True)
+    write = checkpoints.Checkpoint.write
+
+    def stop(self, trainer):
+        write(self, trainer)
+        if trainer.epoch == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "PAUSE", 0.0)
+        patch.setattr(checkpoints.Checkpoint, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(experiment, tmp_path / "parts", quiet=True)
+    train.train(experiment, tmp_path / "parts", resume=True, quiet=True)
+    whole, parts = (load_model(tmp_path / name / "model.json") for name in ("whole", "parts"))
+    for name, w in whole.state.items():
+        assert w.tobytes() == parts.state[name].tobytes(), name
+
+
+# Who may use it
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer", "reason"),
+    [
+        (network(BatchTopK(3)), Adam(), "with TopK"),
+        (network(auxiliary_losses=[DeCov(0.1)]), Adam(), "auxiliary losses"),
+        (network(auxiliary_losses=[AuxK(DeadUnitMonitor(N, 9), 2)]), Adam(), "auxiliary losses"),
+        (network(dtype=np.float16), Adam(), "float16"),
+        (network(), Adam(lazy=True), "lazy"),
+        (network(), type("Own", (Adam,), {})(), "the optimizer Own"),
+    ],
+)
+def test_what_it_does_not_know_is_refused_or_left_to_plain_steps(model, optimizer, reason):
+    with pytest.raises(ValueError, match=f"The sparse engine cannot be used here: .*{reason}"):
+        step_of("sparse")(model, optimizer)
+    assert isinstance(step_of("auto")(model, optimizer), PlainStep)
+
+
+def test_the_automatic_choice_is_by_size():
+    assert isinstance(step_of("auto")(network(n=499), Adam()), PlainStep)
+    assert isinstance(step_of("auto")(network(n=500), Adam()), SparseStep)
+    with pytest.raises(ValueError, match="no engine 'fast'; choose from plain, sparse, auto"):
+        network().fit(images(), optimizer="adam", epochs=1, engine="fast")
+
+
+def test_without_numba_plain_steps_are_taken_and_it_is_said(monkeypatch):
+    program = """
+import sys, warnings
+sys.modules["numba"] = None
+import numpy as np
+from ksae_lab import KSparseAutoencoder
+x = np.random.default_rng(0).random((20, 5))
+def fit(engine):
+    KSparseAutoencoder(5, 500, 2, rng=0).fit(x, optimizer="adam", epochs=1, engine=engine)
+fit("auto")
+fit("auto")
+try:
+    fit("sparse")
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "The sparse engine needs numba; install ksae-lab[fast].\n"
+    assert done.stderr.count("install ksae-lab[fast]") == 1
