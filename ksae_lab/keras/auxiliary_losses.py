@@ -12,8 +12,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from ksae_lab.keras.selectors import prefix_mask
-from ksae_lab.keras.topk import top_k_mask
+from ksae_lab.keras.topk import prefix_mask, top_k_mask
 from ksae_lab.nn.selectors import PrefixTopK
 from ksae_lab.nn.topk import By
 

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from ksae_lab.keras.models import KSparseAutoencoder
-from ksae_lab.keras.selectors import selectors_of
+from ksae_lab.keras.selector import selectors_of
 from ksae_lab.training.dead_units import ResetPlan, restart_dead
 from ksae_lab.training.schedules import k_curriculum
 

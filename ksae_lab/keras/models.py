@@ -9,7 +9,8 @@ from keras import ops
 
 from ksae_lab.keras import selectors
 from ksae_lab.keras.auxiliary_losses import AuxiliaryLoss, ForwardPass
-from ksae_lab.keras.selectors import HasSelector, Selector, as_selector
+from ksae_lab.keras.selector import HasSelector, Selector
+from ksae_lab.keras.selectors import as_selector
 from ksae_lab.models import k_sparse
 from ksae_lab.nn.layers import Stage
 
@@ -22,7 +23,7 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
     x (batch, d), h and z (batch, n), W_enc (d, n), W_dec (n, d), b_enc (n,), b_dec (d,).
     Train it with `compile(optimizer, loss="mse")` and `fit(x, x)`; `k` may be changed meanwhile.
     `k` is the number of active units, short for `TopK(k)`, or another selector of
-    `ksae_lab.keras.selectors`. `activation` is any that Keras takes.
+    `ksae_lab.keras`. `activation` is any that Keras takes.
     `unit_norm` keeps the rows of W_dec at length 1 (Keras' constraint leaves them 10⁻⁷ below).
     With `noise`, in grey levels, training shows it noisy images and asks for the clean ones.
 

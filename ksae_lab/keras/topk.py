@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from ksae_lab.nn.topk import By
@@ -34,6 +35,17 @@ def top_k_mask(h: Any, k: Any, *, by: By = "value") -> Any:
     above = ops.logical_not(scores <= kth_largest)
     tied = (scores == kth_largest) & (ops.arange(n, dtype="int32") <= its_index)
     return (above | tied) & (k > 0)
+
+
+def prefix_mask(h: Any, k: Any, prefix: Any, by: By) -> Any:
+    """The k largest of the first `prefix` entries of each row of h (..., n): booleans (..., n).
+
+    Chapter 16.
+    """
+    inside = ops.arange(h.shape[-1]) < ops.cast(prefix, "int32")
+    # Entries outside come last: of equals the lowest index is taken.
+    last = 0.0 if by == "magnitude" else -np.inf
+    return inside & top_k_mask(ops.where(inside, h, last), k, by=by)
 
 
 def _kth(scores: Any, k: Any, size: int) -> Any:

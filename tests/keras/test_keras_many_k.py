@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as hnp
 from keras import ops
 from scipy.stats import norm
 
+from ksae_lab.keras import BatchTopK, JumpReLU, PrefixTopK, Relaxation, TopK
 from ksae_lab.keras.auxiliary_losses import L0, AuxK, DeCov, MultiTopK
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
 from ksae_lab.keras.layers import KSparse
 from ksae_lab.keras.models import KSparseAutoencoder
-from ksae_lab.keras.selectors import BatchTopK, JumpReLU, PrefixTopK, Relaxation, TopK
 from ksae_lab.models import k_sparse
 from ksae_lab.nn import selectors as in_numpy
 from ksae_lab.nn.topk import top_k_mask

@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from ksae_lab.keras import KSparseAutoencoder, relaxations
-from ksae_lab.keras.selectors import Relaxation
+from ksae_lab.keras import KSparseAutoencoder, Relaxation, relaxations
 from ksae_lab.nn import relaxations as in_numpy
 
 EXACT = ["shift_sigmoid", "straight_through", "capped_simplex", "sparsemax", "entmax15"]
