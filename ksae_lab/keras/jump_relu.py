@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from ksae_lab.keras.arrays import as_numpy
 from ksae_lab.keras.selector import Selector
 from ksae_lab.nn import selectors as in_numpy
 
@@ -46,7 +47,7 @@ class JumpReLU(Selector):
     @property
     def thresholds(self) -> np.ndarray:
         """θ of each unit, of shape (n,)."""
-        return np.exp(ops.convert_to_numpy(self.log_threshold))
+        return np.exp(as_numpy(self.log_threshold))
 
     def mask(self, h: Any, training: bool = False) -> Any:
         """Which units are above their threshold."""

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from ksae_lab.keras.arrays import as_numpy, numpy_dtype
 from ksae_lab.nn import selectors as in_numpy
 
 INTEGER = {"dtype": "int", "trainable": False}  # a weight that counts
@@ -51,7 +52,16 @@ class Selector(keras.layers.Layer):  # type: ignore[misc] # Keras has no types
         self.silent = self.add_weight(
             shape=(self.n_units,), name="silent", initializer="zeros", **INTEGER
         )
+        if self.dead_after > self._most:
+            raise ValueError(
+                f"Dead after {self.dead_after} inputs is more than this backend can count; "
+                f"give {self._most} or less."
+            )
         self.built = True
+
+    @property
+    def _most(self) -> int:
+        return int(np.iinfo(self.silent.dtype).max)
 
     def dead(self) -> Any:
         """True for each unit that has been inactive for too long: a boolean tensor (n,)."""
@@ -72,9 +82,11 @@ class Selector(keras.layers.Layer):  # type: ignore[misc] # Keras has no types
         z = self.select(h, phi, training)
         if training:
             active = ops.any(ops.reshape(z != 0, (-1, self.n_units)), axis=0)
-            inputs = _over_all_devices(ops.size(h) // self.n_units)
-            active = _over_all_devices(active)
-            self.silent.assign(ops.where(active > 0, 0, self.silent + inputs))
+            active = over_all_devices(ops.cast(active, "int"))
+            inputs = over_all_devices(ops.cast(ops.size(h) // self.n_units, "int"))
+            # Neither wraps round: it stands at the largest number that its kind of integer has.
+            before = ops.minimum(self.silent, self._most - inputs)
+            self.silent.assign(ops.where(active > 0, 0, before + inputs))
         return z
 
     def get_config(self) -> dict[str, Any]:
@@ -101,9 +113,9 @@ class Selector(keras.layers.Layer):  # type: ignore[misc] # Keras has no types
         """Its twin in NumPy, with copies of what it has learned."""
         twin = getattr(in_numpy, type(self).__name__)(**self.settings())
         if self.built:
-            twin = twin.for_units(self.n_units, np.dtype(self.variable_dtype))
+            twin = twin.for_units(self.n_units, numpy_dtype(self.variable_dtype))
             for name, w in twin.state.items():
-                w[...] = ops.convert_to_numpy(getattr(self, name))
+                w[...] = as_numpy(getattr(self, name))
         return twin
 
     def take(self, twin: in_numpy.Selector) -> None:
@@ -184,9 +196,11 @@ def selectors_of(model: keras.Model) -> list[Selector]:
     return result
 
 
-def _over_all_devices(number: Any) -> Any:
-    """The sum over the replicas of a `tf.distribute` strategy, as integers of `silent`'s kind."""
-    number = ops.cast(number, "int")
+def over_all_devices(number: Any) -> Any:
+    """The sum of a tensor, of any shape, over the replicas of a `tf.distribute` strategy.
+
+    Chapter 6.
+    """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

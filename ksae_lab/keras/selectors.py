@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from ksae_lab.keras.selector import INTEGER, Selector, setting
-from ksae_lab.keras.topk import prefix_mask, top_k_mask
+from ksae_lab.keras.selector import INTEGER, Selector, over_all_devices, setting
+from ksae_lab.keras.topk import first_of_ties, prefix_mask, ranked, top_k_mask
 from ksae_lab.nn import selectors as in_numpy
 from ksae_lab.nn.selectors import MEMORY
 from ksae_lab.nn.topk import By
@@ -40,9 +40,6 @@ class TopK(Selector):
     def mask(self, h: Any, training: bool = False) -> Any:
         """The k largest of each row."""
         return top_k_mask(h, self._k, by=self.by)
-
-    def _scores(self, h: Any) -> Any:
-        return ops.abs(h) if self.by == "magnitude" else h
 
 
 @keras.saving.register_keras_serializable(package="ksae_lab")
@@ -80,7 +77,8 @@ class BatchTopK(TopK):
     h, z and mask have shape (..., n). θ, `threshold`, is a weight, which follows the smallest
     number that was kept: so the code of an image does not depend on which others stand beside it.
     Before any training θ is 0, and all above zero are active. `calibrate` sets it exactly.
-    On several devices each selects from its own part of the batch, and θ is their mean.
+    On several devices each selects from its own part of the batch, and θ follows the mean of those
+    that kept a number.
 
     Raises what `TopK` raises.
 
@@ -92,7 +90,7 @@ class BatchTopK(TopK):
         """Make room for θ, too."""
         super().build(input_shape)
         self.threshold = self.add_weight(
-            shape=(), name="threshold", initializer="zeros", trainable=False, aggregation="mean"
+            shape=(), name="threshold", initializer="zeros", trainable=False
         )
 
     def to_numpy(self) -> in_numpy.Selector:
@@ -108,25 +106,25 @@ class BatchTopK(TopK):
         if training:
             mask = self.mask_of_batch(h)
             smallest = ops.cast(self._smallest(h, mask), self.threshold.dtype)
+            kept = ops.isfinite(smallest)  # else none was, or a NaN
+            devices = over_all_devices(ops.cast(kept, smallest.dtype))
+            smallest = over_all_devices(ops.where(kept, smallest, 0)) / ops.maximum(devices, 1)
             before = self.threshold.value
             after = MEMORY * before + (1 - MEMORY) * smallest
             after = ops.where(before == 0, smallest, after)
-            self.threshold.assign(ops.where(ops.any(mask), after, before))
+            self.threshold.assign(ops.where(devices > 0, after, before))
             return mask
-        scores = self._scores(h)
-        # Said by what is not so, so that a NaN is active and is seen.
-        return ~((scores < ops.cast(self.threshold, h.dtype)) | (scores <= 0))
+        scores = ranked(h, self.by)
+        return (scores >= ops.cast(self.threshold, h.dtype)) & (scores > 0)
 
     def mask_of_batch(self, h: Any) -> Any:
         """The k · batch largest of h (..., n), if above zero; ties to the first image."""
-        scores = ops.reshape(self._scores(h), (-1,))
+        scores = ops.reshape(ranked(h, self.by), (-1,))
         count = self._k * ops.cast(ops.shape(scores)[0] // self.n_units, self._k.dtype)
-        ordered = -ops.sort(-scores)
+        # One more number, since a device that has no image of the last batch has no last one.
+        ordered = ops.append(-ops.sort(-scores), ops.full((1,), -np.inf, scores.dtype))
         last = ops.take(ordered, ops.maximum(count - 1, 0))
-        above, tied = ~(scores <= last), scores == last
-        room = count - ops.sum(ops.cast(above, count.dtype))
-        first = ops.cumsum(ops.cast(tied, count.dtype)) <= room
-        mask = (above | (tied & first)) & ~(scores <= 0)
+        mask = first_of_ties(scores, last, count) & (scores > 0)
         return ops.reshape(mask, ops.shape(h))
 
     def calibrate(self, h: Any) -> None:
@@ -145,7 +143,7 @@ class BatchTopK(TopK):
 
     def _smallest(self, h: Any, mask: Any) -> Any:
         """The smallest number of h (..., n) that was kept, a scalar; infinite if none was."""
-        return ops.min(ops.where(mask, self._scores(h), np.inf))
+        return ops.min(ops.where(mask, ranked(h, self.by), np.inf), initial=np.inf)
 
 
 def as_selector(k: Any) -> Selector:
