@@ -19,9 +19,9 @@ class Relaxation(Selector):
     """A soft selection in training, exactly top-k afterwards, of one of the kinds of chapter 7.
 
     In training z = φ(h) ⊙ p, all (..., n), with weights p that have a slope of their own.
-    `k` and `temperature` may be changed at any time, but for "gumbel_subset", whose k is fixed when
-    the graph is made. `samples` and `seed` are for those that draw; where their random numbers
-    stand is not saved, as with Keras' own `GaussianNoise`.
+    `k` and `temperature` may be changed at any time; on JAX alone the k of "gumbel_subset" is fixed
+    when the graph is made. `samples` and `seed` are for those that draw; a file keeps where their
+    random numbers stand.
 
     Raises what `ksae_lab.nn.selectors.Relaxation` raises.
 
@@ -53,7 +53,11 @@ class Relaxation(Selector):
             shape=(), name="temperature", initializer="zeros", trainable=False
         )
         self.k, self.temperature = k, temperature
-        self.k_may_change = kind != "gumbel_subset"
+        self.k_may_change = not self._k_is_of_graph
+
+    @property
+    def _k_is_of_graph(self) -> bool:
+        return self.kind == "gumbel_subset" and keras.backend.backend() == "jax"
 
     def settings(self) -> dict[str, Any]:
         """The kind, k and temperature as they are now, and the number of samples."""
@@ -68,6 +72,20 @@ class Relaxation(Selector):
         """The seed; NumPy's has a generator in its place."""
         return {"seed": self.seed}
 
+    def save_own_variables(self, store: Any) -> None:
+        """The weights, and where the random numbers stand."""
+        super().save_own_variables(store)
+        if self.kind in DRAW:
+            store["generator"] = self.generator.state
+
+    def load_own_variables(self, store: Any) -> None:
+        """The same; a file of an earlier version knows nothing of random numbers."""
+        stored = {name: store[name] for name in store.keys()}  # noqa: SIM118 # no dict
+        generator = stored.pop("generator", None)
+        super().load_own_variables(stored)
+        if generator is not None:
+            self.generator.state.assign(generator)
+
     def mask(self, h: Any, training: bool = False) -> Any:
         """The k largest of each row."""
         return top_k_mask(h, self._k)
@@ -77,7 +95,7 @@ class Relaxation(Selector):
         options: dict[str, Any] = {"seed": self.generator} if self.kind in DRAW else {}
         if self.kind == "perturbed":
             options["samples"] = self.samples
-        k = self.k_of_graph if self.kind == "gumbel_subset" else self._k
+        k = self.k_of_graph if self._k_is_of_graph else self._k
         temperature = ops.cast(self._temperature, h.dtype)
         return relaxations.RELAXATIONS[self.kind](h, k, temperature, **options)
 
