@@ -10,9 +10,11 @@ import_keras()  # here, before any module below imports it aloud
 
 from ksae_lab.keras.auxiliary_losses import L0, AuxK, DeCov, MultiTopK
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
+from ksae_lab.keras.jump_relu import JumpReLU
 from ksae_lab.keras.layers import KSparse
 from ksae_lab.keras.models import KSparseAutoencoder
-from ksae_lab.keras.selectors import BatchTopK, JumpReLU, PrefixTopK, Relaxation, TopK
+from ksae_lab.keras.selectors import BatchTopK, PrefixTopK, TopK
+from ksae_lab.keras.soft_selection import Relaxation
 from ksae_lab.keras.sparse_dream import SparseDream
 from ksae_lab.keras.topk import top_k_mask
 

@@ -1,7 +1,8 @@
 """The auxiliary losses of `ksae_lab.nn.auxiliary_losses` as values that a Keras model takes.
 
 Their gradients come from the backend; the tests compare them with those written by hand.
-With a `tf.distribute` strategy each device takes the statistics of its own part of the batch.
+With a `tf.distribute` strategy each device takes the statistics of its own part of the batch,
+and one that is left without an image adds nothing.
 """
 
 from abc import ABC, abstractmethod
@@ -12,8 +13,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from ksae_lab.keras.selectors import prefix_mask
-from ksae_lab.keras.topk import top_k_mask
+from ksae_lab.keras.topk import prefix_mask, top_k_mask
 from ksae_lab.nn.selectors import PrefixTopK
 from ksae_lab.nn.topk import By
 

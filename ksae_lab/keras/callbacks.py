@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from ksae_lab.keras.arrays import as_numpy
 from ksae_lab.keras.models import KSparseAutoencoder
-from ksae_lab.keras.selectors import selectors_of
+from ksae_lab.keras.selector import selectors_of
 from ksae_lab.training.dead_units import ResetPlan, restart_dead
 from ksae_lab.training.schedules import k_curriculum
 
@@ -22,6 +23,12 @@ class KCurriculum(keras.callbacks.Callback):  # type: ignore[misc] # Keras has n
 
     `finish` is a share of all steps, or of all epochs where Keras does not know the steps.
     Every layer of the model that selects follows; each epoch's last k stands in the logs as "k".
+
+    Between epochs the model has its final k: from validation on, or from this callback's turn at
+    the epoch's end, until the next epoch begins. So each `val_loss` is that of the model as it will
+    be used, and what `EarlyStopping` restores or `ModelCheckpoint` saves selects k units, whenever
+    it was the best. The training loss is that of the k in the logs and no measure of the best.
+    Without validation list this callback before those.
 
     Raises `ValueError` if k_start is below k and, as training begins, if a k does not fit a layer,
     if a selector has no k that may change, or if no layer selects.
@@ -49,15 +56,27 @@ class KCurriculum(keras.callbacks.Callback):  # type: ignore[misc] # Keras has n
         if self.params["steps"]:
             self._follow(self.epoch + batch / self.params["steps"])
 
+    def on_test_begin(self, logs: Logs = None) -> None:
+        """Validate with the final k."""
+        self._finish()
+
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Note k."""
+        """Note the epoch's last k, and show others the final one."""
         if logs is not None:
-            logs["k"] = self.k
+            logs["k"] = self.used
+        self._finish()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """End with the final k, whatever was restored."""
+        self._finish()
 
     def _follow(self, epochs_done: float) -> None:
-        k = self.schedule(epochs_done / self.params["epochs"])
-        if k != self.k:
-            self._set(k)
+        self.used = int(self.schedule(epochs_done / self.params["epochs"]))
+        if self.used != self.k:
+            self._set(self.used)
+
+    def _finish(self) -> None:
+        self._set(self.schedule(1.0))
 
     def _set(self, k: float) -> None:
         # Within an epoch JAX keeps the weights elsewhere; asking for the model brings them back.
@@ -129,9 +148,7 @@ class ResetDeadUnits(keras.callbacks.Callback):  # type: ignore[misc] # Keras ha
         model, dead = self.model, self.model.dead
         if not self.plan.is_due(epoch + 1, self.params["epochs"]) or not dead.any():
             return
-        new = {
-            name: ops.convert_to_numpy(getattr(model, name)).copy() for name in RESET[model.tied]
-        }
+        new = {name: as_numpy(getattr(model, name)) for name in RESET[model.tied]}
         W_enc = new["W_dec"].T if model.tied else new["W_enc"]
         residual = self.x - _reconstruct(model, self.x)
         units = restart_dead(dead, residual, W_enc, new["W_dec"], new["b_enc"], self.rng)
@@ -141,7 +158,7 @@ class ResetDeadUnits(keras.callbacks.Callback):  # type: ignore[misc] # Keras ha
             variable = getattr(model, name)
             variable.assign(array)
             _forget(model.optimizer, variable, np.s_[:, units] if name == "W_enc" else units)
-        silent = ops.convert_to_numpy(model.selector.silent).copy()
+        silent = as_numpy(model.selector.silent)
         silent[units] = 0
         model.selector.silent.assign(silent)
 
@@ -149,15 +166,13 @@ class ResetDeadUnits(keras.callbacks.Callback):  # type: ignore[misc] # Keras ha
 def _reconstruct(model: KSparseAutoencoder, x: np.ndarray) -> np.ndarray:
     """x̂ for x, both (samples, d), a thousand at a time; no graph is made for so rare an event."""
     starts = range(0, len(x), 1000)
-    return np.concatenate([ops.convert_to_numpy(model(x[i : i + 1000])) for i in starts])
+    return np.concatenate([as_numpy(model(x[i : i + 1000])) for i in starts])
 
 
 def _forget(optimizer: keras.Optimizer, variable: keras.Variable, where: Any) -> None:
     """Let the optimizer remember of variable[where] what it would if it met it now."""
     # A new optimizer of the same kind, for these numbers alone, knows the slots and their start.
-    part = keras.Variable(
-        ops.convert_to_numpy(variable)[where], name=variable.path.replace("/", "_")
-    )
+    part = keras.Variable(as_numpy(variable)[where], name=variable.path.replace("/", "_"))
     new = type(optimizer).from_config(optimizer.get_config())
     new.build([part])
     slots = {slot.name: slot for slot in optimizer.variables}
@@ -166,6 +181,6 @@ def _forget(optimizer: keras.Optimizer, variable: keras.Variable, where: Any) ->
         if slot is None or slot.shape != variable.shape:
             continue  # the count of steps, the learning rate, means over rows
         average = start.name == f"{part.name}_average"  # of weights; it begins at the weights
-        memory = ops.convert_to_numpy(slot).copy()
-        memory[where] = ops.convert_to_numpy(part if average else start)
+        memory = as_numpy(slot)
+        memory[where] = as_numpy(part if average else start)
         slot.assign(memory)

@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from ksae_lab.keras.selectors import HasSelector, Selector, as_selector
+from ksae_lab.keras.selector import HasSelector, Selector
+from ksae_lab.keras.selectors import as_selector
 
 
 @keras.saving.register_keras_serializable(package="ksae_lab")

@@ -8,21 +8,25 @@ import numpy as np
 from keras import ops
 
 from ksae_lab.keras import selectors
+from ksae_lab.keras.arrays import as_numpy, numpy_dtype
 from ksae_lab.keras.auxiliary_losses import AuxiliaryLoss, ForwardPass
-from ksae_lab.keras.selectors import HasSelector, Selector, as_selector
+from ksae_lab.keras.losses import of_batch
+from ksae_lab.keras.reconstruction import Reconstruction
+from ksae_lab.keras.selector import HasSelector, Selector
+from ksae_lab.keras.selectors import as_selector
 from ksae_lab.models import k_sparse
 from ksae_lab.nn.layers import Stage
 
 
 @keras.saving.register_keras_serializable(package="ksae_lab")
-class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Keras has no types
+class KSparseAutoencoder(HasSelector, Reconstruction):
     """x̂ = z W_dec + b_dec with z = φ(h) ⊙ mask and h = (x − b_dec) W_enc + b_enc.
 
     The mathematics, shapes and names of `ksae_lab.models.k_sparse.KSparseAutoencoder`:
     x (batch, d), h and z (batch, n), W_enc (d, n), W_dec (n, d), b_enc (n,), b_dec (d,).
-    Train it with `compile(optimizer, loss="mse")` and `fit(x, x)`; `k` may be changed meanwhile.
+    Train it with `compile(optimizer, loss="mse")` and `fit(x)`; `k` may be changed meanwhile.
     `k` is the number of active units, short for `TopK(k)`, or another selector of
-    `ksae_lab.keras.selectors`. `activation` is any that Keras takes.
+    `ksae_lab.keras`. `activation` is any that Keras takes.
     `unit_norm` keeps the rows of W_dec at length 1 (Keras' constraint leaves them 10⁻⁷ below).
     With `noise`, in grey levels, training shows it noisy images and asks for the clean ones.
 
@@ -51,6 +55,7 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
         **options: Any,
     ):
         super().__init__(**options)
+        self.n_pixels = n_pixels
         self.phi = keras.activations.get(activation)
         self.selector = as_selector(k).own(n_units, self, dead_after)
         self.noise = keras.layers.GaussianNoise(noise, dtype=self.dtype_policy)
@@ -94,12 +99,9 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
 
         Raises `ValueError` for another shape.
         """
-        x = ops.convert_to_tensor(x, self.compute_dtype)
-        d = self.b_dec.shape[0]
-        if len(x.shape) != 2 or x.shape[1] != d:
-            raise ValueError(f"The images have shape {tuple(x.shape)}; expected (batch, {d}).")
-        W_enc = ops.transpose(self.W_dec) if self.tied else self.W_enc
-        return ops.matmul(x - self.b_dec, W_enc) + self.b_enc
+        x = self.as_images(x)
+        W_enc = ops.transpose(self._cast(self.W_dec)) if self.tied else self._cast(self.W_enc)
+        return ops.matmul(x - self._cast(self.b_dec), W_enc) + self._cast(self.b_enc)
 
     def encode(self, x: Any) -> Any:
         """The code z (batch, n) of x (batch, d), once training is over."""
@@ -107,20 +109,20 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
 
     def decode(self, z: Any) -> Any:
         """The images x̂ (batch, d) of the codes z (batch, n)."""
-        return ops.matmul(z, self.W_dec) + self.b_dec
+        return ops.matmul(z, self._cast(self.W_dec)) + self._cast(self.b_dec)
 
     def call(self, x: Any, training: bool = False) -> Any:
         """x̂ (batch, d) for x (batch, d); in training the auxiliary losses are added."""
-        x = ops.convert_to_tensor(x, self.compute_dtype)
+        x = self.as_images(x)
         h = self.pre_activations(self.noise(x, training=training))
         dead = self.selector.dead()  # before this batch is counted
         z = self.selector(h, phi=self.phi, training=training)
         x_hat = self.decode(z)
         if training and self.auxiliary_losses:
             forward = ForwardPass(self, x, h, z, x_hat, dead)
-            # Keras adds them to a loss that it computes in its own kind of float.
-            kind = keras.config.floatx()
-            self.add_loss([ops.cast(each(forward), kind) for each in self.auxiliary_losses])
+            terms = [of_batch(each(forward), x) for each in self.auxiliary_losses]
+            self._clear_losses()  # of another device, which stopped for us while it counted
+            self.add_loss(terms)
         return x_hat
 
     def get_config(self) -> dict[str, Any]:
@@ -177,15 +179,19 @@ class KSparseAutoencoder(HasSelector, keras.Model):  # type: ignore[misc] # Kera
             tied=self.tied,
             unit_norm=self.unit_norm,
             rng=np.random.default_rng(0),  # what it draws is overwritten
-            dtype=np.dtype(self.variable_dtype).type,
+            dtype=numpy_dtype(self.variable_dtype).type,
         )
         for name in self._names:
-            getattr(twin, name)[:] = ops.convert_to_numpy(getattr(self, name))
+            getattr(twin, name)[:] = as_numpy(getattr(self, name))
         return twin
 
     def _take(self, model: k_sparse.KSparseAutoencoder) -> None:
         for name in self._names:
             getattr(self, name).assign(getattr(model, name))
+
+    def _cast(self, weight: keras.Variable) -> Any:
+        # Within `call` Keras does so; `encode` is called by others, too.
+        return ops.cast(weight, self.compute_dtype)
 
     @property
     def _names(self) -> list[str]:

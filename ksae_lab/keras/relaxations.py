@@ -14,6 +14,7 @@ from ksae_lab.keras.topk import top_k_mask
 
 HALVINGS = 53  # one for each bit of a float64
 TINY = 1e-30
+HALF = ("float16", "bfloat16")
 
 
 def shift_sigmoid(h: Any, k: Any, temperature: Any) -> Any:
@@ -88,21 +89,23 @@ def perturbed(h: Any, k: Any, temperature: Any, samples: int, seed: Any) -> Any:
     return mean + ops.sum((masks - mean) * move, axis=0) / (samples - 1) / temperature
 
 
-def gumbel_subset(h: Any, k: int, temperature: Any, seed: Any) -> Any:
+def gumbel_subset(h: Any, k: Any, temperature: Any, seed: Any) -> Any:
     """The sum of k softmaxes of h plus Gumbel noise, in turn: h and p (batch, n).
 
-    k is a number: it is fixed when the graph is made.
+    On JAX k is a number, fixed when the graph is made: a loop of unknown length has no slope there.
 
     Chapter 7.
     """
-    uniform = keras.random.uniform(ops.shape(h), minval=TINY, maxval=1.0, dtype=h.dtype, seed=seed)
-    alpha = h - ops.log(-ops.log(uniform))
-    total = ops.zeros_like(h)
-    for _ in range(k):
+    kind = "float32" if h.dtype in HALF else h.dtype  # to a half, TINY is zero
+    uniform = keras.random.uniform(ops.shape(h), minval=TINY, maxval=1.0, dtype=kind, seed=seed)
+    start = ops.cast(h, kind) - ops.log(-ops.log(uniform))
+    temperature = ops.cast(temperature, kind)
+
+    def draw(alpha: Any, total: Any) -> tuple[Any, Any]:
         a = ops.softmax(alpha / temperature, axis=-1)
-        total = total + a
-        alpha = alpha + ops.log(ops.maximum(1 - a, TINY))
-    return total
+        return alpha + ops.log(ops.maximum(1 - a, TINY)), total + a
+
+    return ops.cast(_repeated(draw, k, (start, ops.zeros_like(start)), h.shape[-1])[1], h.dtype)
 
 
 RELAXATIONS: dict[str, Callable[..., Any]] = {
@@ -117,6 +120,20 @@ RELAXATIONS: dict[str, Callable[..., Any]] = {
         gumbel_subset,
     )
 }
+
+
+def _repeated(step: Callable[..., Any], times: Any, state: tuple[Any, Any], most: int) -> Any:
+    """The state after so many steps, `most` at the most, with a slope."""
+    if isinstance(times, int):
+        for _ in range(times):
+            state = step(*state)
+        return state
+    return ops.while_loop(
+        lambda i, *_: i < times,
+        lambda i, *state: (i + 1, *step(*state)),
+        (ops.zeros_like(times), *state),
+        maximum_iterations=most,  # which XLA wants to know
+    )[1:]
 
 
 def _scores(h: Any, temperature: Any) -> Any:

@@ -6,6 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from ksae_lab.keras.arrays import as_numpy, numpy_dtype
+from ksae_lab.keras.losses import of_batch
+from ksae_lab.keras.reconstruction import Reconstruction
 from ksae_lab.models import sparse_dream
 from ksae_lab.nn import penalties
 
@@ -18,12 +21,12 @@ PENALTIES = {
 
 
 @keras.saving.register_keras_serializable(package="ksae_lab")
-class SparseDream(keras.Model):  # type: ignore[misc] # Keras has no types
+class SparseDream(Reconstruction):
     """x̂ = a W with a = relu(h Sᵀ + b) and h = relu(x Wᵀ): one matrix for both.
 
     The mathematics, shapes and names of `ksae_lab.models.sparse_dream.SparseDream`:
     x and x̂ (batch, d), h and a (batch, n), W (n, d), S (n, n), b (n,).
-    Train it with `compile(optimizer, loss=losses.sum_of_squares)` and `fit(x, x)`. The two other
+    Train it with `compile(optimizer, loss=losses.sum_of_squares)` and `fit(x)`. The two other
     terms of the loss, λ Σ penalty(a) and ρ Σᵢ (‖wᵢ‖² − 1)², are added whenever the model is called,
     so `evaluate` and `val_loss` give what training lowers. The error without penalties is a metric:
     `metrics=["mse"]`.
@@ -48,6 +51,7 @@ class SparseDream(keras.Model):  # type: ignore[misc] # Keras has no types
         **options: Any,
     ):
         super().__init__(**options)
+        self.n_pixels = n_pixels
         self.penalty = penalties.get(penalty)
         self.W = self.add_weight(
             shape=(n_units, n_pixels),
@@ -90,25 +94,22 @@ class SparseDream(keras.Model):  # type: ignore[misc] # Keras has no types
 
         Raises `ValueError` for another shape.
         """
-        x = ops.convert_to_tensor(x, self.compute_dtype)
-        d = self.W.shape[1]
-        if len(x.shape) != 2 or x.shape[1] != d:
-            raise ValueError(f"The images have shape {tuple(x.shape)}; expected (batch, {d}).")
-        h = ops.relu(ops.matmul(x, ops.transpose(self.W)))
-        return ops.relu(ops.matmul(h, ops.transpose(self.S)) + self.b)
+        W, S, b = (ops.cast(w, self.compute_dtype) for w in (self.W, self.S, self.b))
+        h = ops.relu(ops.matmul(self.as_images(x), ops.transpose(W)))
+        return ops.relu(ops.matmul(h, ops.transpose(S)) + b)
 
     def decode(self, a: Any) -> Any:
         """The images x̂ (batch, d) of the codes a (batch, n)."""
-        return ops.matmul(a, self.W)
+        return ops.matmul(a, ops.cast(self.W, self.compute_dtype))
 
     def call(self, x: Any) -> Any:
         """x̂ (batch, d) for x (batch, d); what a and W cost is added to the loss."""
         a = self.encode(x)
         cost = ops.mean(ops.sum(PENALTIES[self.penalty.name](a), axis=1))
         excess = ops.sum(ops.square(self.W), axis=1) - 1
-        terms = [self._sparsity * cost, self._norm_weight * ops.sum(ops.square(excess))]
-        # Keras adds them to a loss that it computes in its own kind of float.
-        self.add_loss([ops.cast(term, keras.config.floatx()) for term in terms])
+        lengths = self._norm_weight * ops.sum(ops.square(excess))
+        self.add_loss(of_batch(self._sparsity * cost, a))
+        self.add_loss(ops.cast(lengths, keras.config.floatx()))  # the images are not asked
         return self.decode(a)
 
     def get_config(self) -> dict[str, Any]:
@@ -149,8 +150,8 @@ class SparseDream(keras.Model):  # type: ignore[misc] # Keras has no types
             self.norm_weight,
             init="as_found",  # what it draws is overwritten
             rng=np.random.default_rng(0),
-            dtype=np.dtype(self.variable_dtype).type,
+            dtype=numpy_dtype(self.variable_dtype).type,
         )
         for name, w in twin.parameters.items():
-            w[:] = ops.convert_to_numpy(getattr(self, name))
+            w[:] = as_numpy(getattr(self, name))
         return twin
