@@ -14,7 +14,6 @@ used again, and is then where it would have been.
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.signal import lfilter
 
 from ksae_lab.engine import rules
 from ksae_lab.training.optimizers import SGD, Adam, BaseOptimizer, RMSprop
@@ -24,7 +23,7 @@ LONGEST = 512  # missed steps that are told apart: by then momentum is gone
 
 @dataclass
 class Tables:
-    """By the number of steps that were missed, (LONGEST + 1,): drift, and what memories keep.
+    """By the number of steps that were missed: drift, and what memories keep, (missed,) each.
 
     Chapter 8.
     """
@@ -52,6 +51,8 @@ class CatchUp:
 
     def tables(self, dtype: np.dtype) -> Tables:
         """For units that missed the latest 0, 1, 2, … steps; arrays of `dtype`."""
+        from scipy.signal import lfilter  # here: it takes half a second to import
+
         steps = np.arange(LONGEST + 1)
         rule = self.optimizer
         if isinstance(rule, Adam):

@@ -78,7 +78,13 @@ def test_what_is_left_out_is_the_books_recipe(tmp_path):
         "diversity": None,
         "resets": None,
         "selection": None,
-        "training": {"epochs": 80, "batch_size": 64, "noise": 0.0, "dead_after": None},
+        "training": {
+            "epochs": 80,
+            "batch_size": 64,
+            "noise": 0.0,
+            "engine": None,
+            "dead_after": None,
+        },
     }
 
 
