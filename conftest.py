@@ -24,9 +24,10 @@ pytest_plugins = ["tests.notebooks.strict"]
 
 ROOT = Path(__file__).parent
 TESTS = ROOT / "tests"
-# Slow as they stand: these train, or start TensorFlow, kernels or a browser.
+# Slow as they stand: these train, compile, or start TensorFlow, kernels or a browser.
 SLOW_FOLDERS = [ROOT / "book", ROOT / "notebooks"]
-SLOW_FOLDERS += [TESTS / room for room in ("keras", "labs", "notebooks", "site")]
+SLOW_ROOMS = ("engine", "export", "keras", "labs", "notebooks", "site", "sklearn")
+SLOW_FOLDERS += [TESTS / room for room in SLOW_ROOMS]
 # And a test that uses one of these: TensorFlow is imported, or processes are started.
 SLOW_FIXTURES = {"tf", "keras", "cluster"}
 LONGEST = ROOT / "notebooks" / "dream_sweep" / "lab.ipynb"  # trains for a minute

@@ -289,6 +289,7 @@ def test_cost_made_by_hand(folder, tmp_path, capsys, monkeypatch):
     assert out == "" and "does not say what it should" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_no_home_directory_is_no_error(tmp_path):
     program = """
 import os, pwd, sys

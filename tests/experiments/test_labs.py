@@ -139,6 +139,7 @@ def test_what_cannot_work_is_said_before_the_work(root, monkeypatch, file, conte
     assert worked == []
 
 
+@pytest.mark.slow
 def test_the_sweep_is_trained_first(root):
     list(labs.find("weighing", root).fill("note"))
     assert (root / "notebooks" / "weighing" / "note.txt").exists()

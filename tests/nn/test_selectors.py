@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,7 +172,7 @@ def test_thresholds_rise_under_a_price_until_few_units_are_active():
 @pytest.mark.parametrize(
     "selector", [TopK(2), TopK(2, "magnitude"), PrefixTopK(2, 3), BatchTopK(2)]
 )
-def test_masks_pass_the_gradient_that_tensorflow_finds(selector):
+def test_masks_pass_the_gradient_that_tensorflow_finds(tf, selector):
     rng = np.random.default_rng(0)
     h, dz = rng.normal(size=(5, 6)), rng.normal(size=(5, 6))
     _, backward = selector.forward(h, activations.get("tanh"))

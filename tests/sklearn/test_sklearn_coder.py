@@ -42,7 +42,6 @@ def fitted():
     return short().fit(X_TRAIN)
 
 
-@pytest.mark.slow
 def test_the_defaults_do_as_well_as_the_book():
     digits = load_dataset("mnist5k")
     coder = KSparseCoder(random_state=0).fit(digits.x_train)
