@@ -9,6 +9,9 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+# Keras' docstrings are Markdown, and long: ours say what is different.
+_WITHOUT_DOC = [name for name in functools.WRAPPER_ASSIGNMENTS if name != "__doc__"]
+
 
 def _of_images(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method of `keras.Model` that is told images, `x`: refused here if their width is wrong.
@@ -17,7 +20,7 @@ def _of_images(method: Callable[..., Any]) -> Callable[..., Any]:
     """
     signature = inspect.signature(method)
 
-    @functools.wraps(method)
+    @functools.wraps(method, assigned=_WITHOUT_DOC)
     def checked(self: "Reconstruction", *args: Any, **options: Any) -> Any:
         given = signature.bind(self, *args, **options)
         x: Any = given.arguments.get("x")
@@ -29,6 +32,7 @@ def _of_images(method: Callable[..., Any]) -> Callable[..., Any]:
             given.arguments["y"] = x
         return method(*given.args, **given.kwargs)
 
+    checked.__doc__ = f"What `keras.Model.{method.__name__}` does, for images x (batch, d)."
     return checked
 
 
@@ -53,7 +57,7 @@ class Reconstruction(keras.Model):  # type: ignore[misc] # Keras has no types
     test_on_batch = _of_images(keras.Model.test_on_batch)
     predict_on_batch = _of_images(keras.Model.predict_on_batch)
 
-    @functools.wraps(keras.Model.fit)
+    @functools.wraps(keras.Model.fit, assigned=_WITHOUT_DOC)
     def fit(self, *args: Any, **options: Any) -> keras.callbacks.History:
         """Train, as `keras.Model.fit` says."""
         given = inspect.signature(keras.Model.fit).bind(self, *args, **options)
