@@ -83,6 +83,7 @@ def cluster():
     # What Dask sets for its workers it leaves in our environment, for all that is started later.
     with (
         mock.patch.dict(os.environ, memory),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        # Any free port: another test may have a cluster of its own at the same time.
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
     ):
         yield cluster
