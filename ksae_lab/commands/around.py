@@ -8,6 +8,8 @@ import numpy as np
 from ksae_lab.commands.output import free, lines
 from ksae_lab.data.datasets import NAMES, SCALE_BY, load_dataset
 from ksae_lab.data.published import PUBLISHED
+from ksae_lab.data.rows import Rows
+from ksae_lab.data.scaling import Extent
 from ksae_lab.experiments import archive, examples, saved_runs
 from ksae_lab.experiments.saved_models import save_model
 from ksae_lab.experiments.saved_runs import SavedRun
@@ -29,7 +31,8 @@ def data_(arguments: argparse.Namespace) -> None:
         return
     dataset = load_dataset(arguments.data)
     parts = {part: len(getattr(dataset, f"x_{part}")) for part in ("train", "val", "test")}
-    x = dataset.x_train[:1000]
+    x = dataset.x_train
+    extent = Extent(x.blocks() if isinstance(x, Rows) else [x])
     told = {
         "name": dataset.name,
         "samples": parts,
@@ -37,9 +40,9 @@ def data_(arguments: argparse.Namespace) -> None:
         "image": list(dataset.image) if dataset.image else None,
         "classes": None if dataset.y_train is None else len(np.unique(dataset.y_train)),
         "scaling": dataset.scaling.kind if dataset.scaling else None,
-        "least": float(x.min()),
-        "most": float(x.max()),
-        "deviation": float(x.std()),
+        "least": float(extent.least.min()),
+        "most": float(extent.most.max()),
+        "deviation": extent.spread,
     }
     if arguments.json:
         print(json.dumps(told))
@@ -51,8 +54,8 @@ def data_(arguments: argparse.Namespace) -> None:
             {
                 "shape": shape,
                 "scaling": str(told["scaling"]),
-                "range": f"{told['least']:.4g} to {told['most']:.4g} after scaling",
-                "deviation": f"{told['deviation']:.4g}",
+                "range": f"{told['least']:.4g} to {told['most']:.4g}, training samples, scaled",
+                "deviation": f"{told['deviation']:.4g}, of a feature around its mean",
             }
         )
     )

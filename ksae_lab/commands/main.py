@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import ksae_lab
+from ksae_lab.experiments.sentences import one_line
 
 PROGRAM = "ksae"
 ALL_CORES = -1  # as joblib says it
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except (ValueError, OSError, FloatingPointError, MemoryError, ImportError) as error:
-        print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+        print(one_line(error) or type(error).__name__, file=sys.stderr)
         return 2
     return 0
 
@@ -183,7 +184,10 @@ def _how_to_go_on(arguments: argparse.Namespace) -> str:
     """What is said after Ctrl-C: the command that does the rest, where there is one."""
     if arguments.name == "train":
         again = ["train", *([arguments.experiment] if arguments.experiment else [])]
-        again += ["--out", arguments.out, *_again(arguments), "--resume"]
+        again += ["--out", arguments.out, *_again(arguments)]
+        if arguments.threads != 1:  # the last bits depend on them
+            again += ["--threads", str(arguments.threads)]
+        again.append("--resume")
         return f"Stopped; to go on from the last checkpoint: {PROGRAM} {shlex.join(again)}"
     if arguments.name == "sweep":
         again = ["sweep", arguments.experiment, "--out", arguments.out, *_again(arguments)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ksae_lab.commands import pictures
 from ksae_lab.commands.output import free, lines, say, table, write_rows
+from ksae_lab.data.rows import Rows
 from ksae_lab.experiments import archive, saved_runs
 from ksae_lab.experiments.saved_runs import SavedRun
 from ksae_lab.models.base import Coder
@@ -49,9 +50,9 @@ def reconstruct_(arguments: argparse.Namespace) -> None:
     coder = _coder(run)
     x, found = run.samples(arguments.data)
     if path.suffix != ".png":
-        # In the reader's own numbers: what the stored model takes and gives.
-        x.scaling = None if run.scaling is not None else x.scaling
-        back = np.concatenate([_whole(run).reconstruct(block) for block in x.blocks()])
+        # In the reader's own numbers, which a model with a scaling takes and gives.
+        own = x if run.scaling is None else Rows(found.x, x.index)
+        back = np.concatenate([_whole(run).reconstruct(block) for block in own.blocks()])
         names = found.names or [f"feature_{i}" for i in range(back.shape[1])]
         write_rows(path, "x_hat", back, names, found.y)
         print(f"{len(back):,} reconstructions of {back.shape[1]} numbers: {path}")

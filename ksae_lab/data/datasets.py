@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ksae_lab.data.files import FORMATS, Samples, checked_labels, read
+from ksae_lab.data.files import FORMATS, MNIST, Samples, checked_labels, read
 from ksae_lab.data.paths import user_path
 from ksae_lab.data.published import PUBLISHED
 from ksae_lab.data.rows import Rows
@@ -205,8 +205,8 @@ def _seen(samples: Samples, where: str, scaling: str | Scaling | None) -> tuple[
         )
     least, most = extent.least.min(), extent.most.max()
     in_range = least >= 0 and most <= 1
-    if x.shape[1:] == (784,) and (are_bytes or in_range):
-        samples = replace(samples, image=(28, 28))
+    if x.shape[1:] == (math.prod(MNIST),) and (are_bytes or in_range):
+        samples = replace(samples, image=MNIST)
     if chosen == "0-255" and not are_bytes and in_range:
         raise ValueError(_too_small_for_bytes(where))
     if chosen:

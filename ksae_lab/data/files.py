@@ -22,6 +22,7 @@ FORMATS = (
     "or a folder of .png or .jpg images"
 )
 LABELS = ("label", "labels", "target", "class", "y")  # columns of a table that hold labels
+MNIST = (28, 28)  # what rows of 784 numbers from 0 to 1 are taken for
 PICTURES = (".png", ".jpg", ".jpeg")
 
 

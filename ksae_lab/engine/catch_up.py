@@ -8,7 +8,8 @@ weight has gone
 
 where aⱼ is the rate of the j-th of them, corrected for both means' beginning. ε is left out of the
 fading, which is right as long as √v stays far above it. So a unit need not be touched until it is
-used again, and is then where it would have been.
+used again. What is not the same: until then others see it where it was, and rows of length 1 are
+brought back to it once and not after each of the steps.
 """
 
 from dataclasses import dataclass, field

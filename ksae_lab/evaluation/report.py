@@ -1,10 +1,12 @@
 """What a trained model is worth on samples that it has not seen, in one row of numbers."""
 
+import math
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from ksae_lab.data.files import MNIST
 from ksae_lab.data.rows import Rows
 from ksae_lab.data.scaling import Extent
 from ksae_lab.evaluation import metrics
@@ -16,7 +18,6 @@ from ksae_lab.nn.module import Module
 
 BATCH = 1000  # samples at a time: codes take room
 VALUE_BITS = 8  # of each number in a code
-MNIST = (28, 28)
 
 
 def evaluate(model: Module, x: np.ndarray, image: tuple[int, ...] | None = None) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def evaluate(model: Module, x: np.ndarray, image: tuple[int, ...] | None = None)
         return own if scaling is None else scaling.apply(own)
 
     extent = Extent(map(batch, starts))
-    if image is None and x.shape[1:] == (784,):
+    if image is None and x.shape[1:] == (math.prod(MNIST),):
         image = MNIST
     grey = image is not None and extent.least.min() >= 0 and extent.most.max() <= 1
     alike = grey and image is not None and min(image[:2]) >= 11 and find_spec("skimage") is not None

@@ -24,6 +24,7 @@ import safetensors.numpy
 import ksae_lab
 from ksae_lab.data.paths import user_path
 from ksae_lab.data.rows import Rows
+from ksae_lab.experiments.sentences import one_line
 
 FORMAT = "ksae-lab"
 VERSION = 2
@@ -124,7 +125,7 @@ def understood(path: Path) -> Iterator[None]:
         yield
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} does not say what it should ({type(error).__name__}: {_one_line(error)}): it "
+            f"{path} does not say what it should ({type(error).__name__}: {one_line(error)}): it "
             "was made by hand or by another version; delete it, or bring the right one back."
         ) from None
 
@@ -198,10 +199,6 @@ def _settle(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _sweep(path: Path, keep: Path | None) -> None:

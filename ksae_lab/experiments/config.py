@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ksae_lab.data.paths import user_path
+from ksae_lab.experiments.sentences import one_line
 from ksae_lab.experiments.settings import Experiment, Settings, merged, nested
 
 
@@ -79,9 +80,9 @@ def read(path: str | Path) -> Settings:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else path
-        raise ValueError(f"{where}: {_one_line(error.problem)}; fix it.") from None
+        raise ValueError(f"{where}: {one_line(error.problem)}; fix it.") from None
     except Exception as error:  # both readers have a dozen ways to fail
-        raise ValueError(f"{path} is neither YAML nor JSON ({_one_line(error)}); fix it.") from None
+        raise ValueError(f"{path} is neither YAML nor JSON ({one_line(error)}); fix it.") from None
     if not isinstance(settings, dict):
         raise ValueError(f"{path} holds no settings; begin with a line such as `data: mnist5k`.")
     return settings
@@ -97,7 +98,7 @@ def check(settings: Settings, where: str) -> Experiment:
     try:
         return Experiment.model_validate(settings)
     except ValidationError as error:
-        raise ValueError(f"{where}: {_one_line(_sentence(error.errors()[0]))}") from None
+        raise ValueError(f"{where}: {one_line(_sentence(error.errors()[0]))}") from None
 
 
 def dump(experiment: Experiment) -> str:
@@ -139,10 +140,6 @@ def _sentence(error: ErrorDetails) -> str:
         return f"`{path}` is {value}; it should be a section with keys of its own: {keys}."
     should = error["msg"].removeprefix("Input ").removeprefix("String ")
     return f"`{path}` is {value}; it {should}{meant}."
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
 
 
 def _keys(annotation: object) -> dict[str, FieldInfo]:

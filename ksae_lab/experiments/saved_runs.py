@@ -1,11 +1,12 @@
 """What a training left, found again by its folder or by the card of its model."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ksae_lab.data.datasets import NAMES, load_dataset, load_in_order
-from ksae_lab.data.files import Samples
+from ksae_lab.data.files import MNIST, Samples
 from ksae_lab.data.paths import user_path
 from ksae_lab.data.rows import Rows
 from ksae_lab.data.scaling import Scaling
@@ -15,8 +16,6 @@ from ksae_lab.experiments.train import CHECKPOINT, MODEL, check_images
 from ksae_lab.models.base import Coder
 from ksae_lab.models.scaled import Scaled
 from ksae_lab.nn.module import Module
-
-MNIST = 784
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class SavedRun:
         with archive.understood(self.path):
             image = (self.card["facts"].get("data") or {}).get("image")
             shape = tuple(map(int, image)) if image else None
-        if shape is None and isinstance(self.model, Coder) and self.model.stages[0].size == MNIST:
-            return (28, 28)
+        if shape is None and isinstance(self.model, Coder):
+            return MNIST if self.model.stages[0].size == math.prod(MNIST) else None
         return shape
 
     def samples(self, data: str | None = None) -> tuple[Rows, Samples]:

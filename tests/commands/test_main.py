@@ -1,6 +1,7 @@
 """The command line: what it prints where, with which exit code, and never a traceback."""
 
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -8,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+import threadpoolctl
 
 from ksae_lab.commands.main import main
 from ksae_lab.experiments import archive, saved_models, saved_runs, sweep, train
@@ -197,6 +199,11 @@ def test_wrong_arguments_show_the_usage(run, capsys, arguments):
             "Stopped; to go on with what is missing: "
             "ksae sweep two.yaml --out 'a b' --jobs 1 --table a.csv\n",
         ),
+        (
+            ["train", "own.yaml", "--out", "a", "--set", "seed=1", "--threads", "2", "--quiet"],
+            "Stopped; to go on from the last checkpoint: "
+            "ksae train own.yaml --out a --set seed=1 --threads 2 --resume\n",
+        ),
         (["evaluate", "runs/one"], "Stopped.\n"),
     ],
 )
@@ -229,3 +236,28 @@ def test_it_runs_as_a_program(folder):
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout) == (2, "")
     assert "does not say what it was trained on" in process.stderr
+
+
+@pytest.mark.parametrize(("words", "threads"), [([], 1), (["--threads", "3"], 3)])
+def test_products_take_one_thread_unless_more_are_asked_for(run, monkeypatch, words, threads):
+    asked = []
+
+    class Limits(threadpoolctl.threadpool_limits):
+        def __init__(self, limits):
+            asked.append(limits)
+            super().__init__(limits)
+
+    monkeypatch.setattr(threadpoolctl, "threadpool_limits", Limits)
+    monkeypatch.setattr(train, "train", lambda *given, **more: {})
+    assert run("train", "own.yaml", "--out", "x", "--json", *words)[0] == 0
+    assert asked == [threads]
+
+
+def test_there_is_no_bar_in_a_log_file(folder, tmp_path):
+    environment = {name: of for name, of in os.environ.items() if name != "TQDM_DISABLE"}
+    for words in (["train", "own.yaml"], ["sweep", "two.yaml", "--jobs", "1"]):
+        command = [sys.executable, "-m", "ksae_lab", *words, "--out", tmp_path / words[0]]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stderr == "" and "Finished" in done.stdout
