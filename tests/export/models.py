@@ -13,6 +13,9 @@ from ksae_lab import (
 )
 from ksae_lab.nn.activations import ACTIVATIONS
 
+# How far two orders of the same sums may be apart, for numbers of a few units.
+ROUNDING = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-12}
+
 D, N = 6, 9
 SELECTORS = {
     "value": TopK(3),
@@ -61,3 +64,18 @@ def autoencoders(draw, selectors, phis=tuple(ACTIVATIONS), dtypes=("float32", "f
         tied=draw(st.booleans()),
         unit_norm=False,
     )
+
+
+def decided(model, x):
+    """Whether no unit of any row is chosen, or left out, by a rounding error.
+
+    Where two numbers are as good as equal, another order of the same sums may choose the other one,
+    and its code has a number in another place: neither is wrong.
+    """
+    rounding = 2 * ROUNDING[model.W_dec.dtype.name]
+    h = model.pre_activations(x).astype(np.float64)
+    chosen = model.selector.mask(h)
+    worst = np.where(chosen, -rounding, rounding)  # against what is chosen, for what is not
+    if getattr(model.selector, "by", "value") == "magnitude":
+        worst *= np.where(h < 0, -1, 1)
+    return np.array_equal(model.selector.mask(h + worst), chosen)
