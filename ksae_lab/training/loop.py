@@ -39,9 +39,20 @@ class Callback:
 
     Every method does nothing here; a callback overrides those that it needs.
     `state` and `load_state` are for those that remember, so that a training can be resumed.
+    `reads_weights` says whether what it does before or after a step looks at the model's weights,
+    or changes them: an engine that puts work off has to do it first. False, if not, saves that.
 
     Chapter 5.
     """
+
+    reads_weights: bool = True
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether all weights have to be in place after each step."""
+        own = type(self)
+        hooked = own.before_step, own.after_step
+        return self.reads_weights and hooked != (Callback.before_step, Callback.after_step)
 
     def before_step(self, trainer: "Trainer") -> None:
         """Called before each step; `trainer.progress`, a scalar, goes from 0 to 1."""
@@ -122,6 +133,7 @@ class Trainer:
             self.validation = batches.arrays(self.validation)
         self.step = self.make_step(self.model, self.optimizer)
         self._activity, self._steps = Activity(), 0
+        self._flush_often = any(callback.needs_all for callback in self.callbacks)
 
     def fit(self) -> History:
         """Train from `epoch` to `epochs`; `fit` says what is raised."""
@@ -184,6 +196,8 @@ class Trainer:
                     f"The loss is {loss}: the last step was too large, or the numbers in the data "
                     "are; start again with a lower learning rate."
                 )
+            if self._flush_often:
+                self.step.flush()
             for callback in self.callbacks:
                 callback.after_step(self, forward)
             self._activity.note(forward.active)
