@@ -15,7 +15,7 @@ from ksae_lab.benchmarks import timing, ways
 from ksae_lab.training.optimizers import Adam
 
 Row = dict[str, Any]
-COLUMNS = ("seed", "error", "seconds")
+COLUMNS = ("seed", "error", "seconds", "reached", "times_as_fast")
 
 Curve = list[tuple[float, float]]  # seconds so far and validation error, at the start and each end
 
@@ -28,9 +28,11 @@ COMPARED = (ways.PLAIN, ways.ENGINE, ways.SCREENED, ways.DENSE, ways.BY_HAND)
 def rows(quick: bool) -> Iterator[Row]:
     """A row for each size, seed and way, with the curve and when it reached each level, or None.
 
+    `times_as_fast` says how many times sooner than the plain way.
+
     Raises `ImportError` where numba is missing.
 
-    Chapter 14.
+    Lab 11.
     """
     sizes, epochs = (QUICK_SIZES, QUICK_EPOCHS) if quick else (SIZES, EPOCHS)
     for n, k in sizes:
@@ -43,6 +45,11 @@ def rows(quick: bool) -> Iterator[Row]:
                 row |= {"error": curve[-1][1], "seconds": curve[-1][0], "seed": seed}
                 row["levels"] = [level * last for level in LEVELS]
                 row["reached"] = [reached(curve, level) for level in row["levels"]]
+                before = [reached(found[ways.PLAIN], level) for level in row["levels"]]
+                row["times_as_fast"] = [
+                    plain / own if plain and own else None
+                    for plain, own in zip(before, row["reached"], strict=True)
+                ]
                 yield row | {"curve": curve}
 
 
@@ -51,7 +58,7 @@ def curves(n: int, k: int, seed: int, epochs: int) -> dict[str, Curve]:
 
     Raises what `rows` raises.
 
-    Chapter 14.
+    Lab 11.
     """
     x, unseen = ways.digits(), ways.digits(part="val")
     model = ways.network(n, k, x, seed)
@@ -78,7 +85,7 @@ def curves(n: int, k: int, seed: int, epochs: int) -> dict[str, Curve]:
 def reached(curve: Curve, level: float) -> float | None:
     """Seconds at the first epoch's end at which the error was at most `level`; None if never.
 
-    Chapter 14.
+    Lab 11.
     """
     return next((seconds for seconds, error in curve if error <= level), None)
 

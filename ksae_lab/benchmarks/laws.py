@@ -11,11 +11,11 @@ APART = 0.25  # from the law's exponent: further, and the law does not hold betw
 
 @dataclass(frozen=True)
 class Law:
-    """time ~ size^a: a with its 95 % interval, and the exponents between neighbouring sizes.
+    """time ~ size^a: a, its 95 % interval, and the `local` exponents between neighbouring sizes.
 
     `breaks` are the pairs of neighbours between which the time grows otherwise.
 
-    Chapter 14.
+    Chapter 17.
     """
 
     exponent: float
@@ -36,7 +36,7 @@ def fit(sizes: Sequence[float], times: Sequence[float]) -> Law:
 
     Raises `ValueError` for fewer sizes, and for numbers that have no logarithm.
 
-    Chapter 14.
+    Chapter 17.
     """
     from scipy.stats import t
 

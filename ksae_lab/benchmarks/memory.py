@@ -23,7 +23,7 @@ from ksae_lab.training.optimizers import Adam
 
 Row = dict[str, Any]
 
-COLUMNS = ("held_bytes", "kept_bytes", "working_bytes", "process_bytes", "exponent")
+COLUMNS = ("held_bytes", "kept_bytes", "working_bytes", "process_bytes", "exponent", "low", "high")
 
 SIZES, BATCH = tuple((n, 32) for n in (1024, 2048, 4096, 8192, 16384, 32768)), 256  # n, k
 QUICK_SIZES = tuple((n, 8) for n in (128, 256, 512))
@@ -35,7 +35,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing, and `OSError` if a process fails.
 
-    Chapter 14.
+    Chapter 17.
     """
     sizes = QUICK_SIZES if quick else SIZES
     names = ways.at_hand(COMPARED)
@@ -47,7 +47,7 @@ def rows(quick: bool) -> Iterator[Row]:
     for way in names:
         own = [row for row in measured if row["way"] == way]
         law = laws.fit([row["n"] for row in own], [row["working_bytes"] for row in own])
-        yield _row(None, own[0]["k"], way) | {"exponent": law.exponent, "law": law.told()}
+        yield _row(None, own[0]["k"], way) | law.told()
 
 
 def measure(n: int, k: int, way: str) -> Row:
@@ -55,7 +55,7 @@ def measure(n: int, k: int, way: str) -> Row:
 
     Raises `ImportError` where numba is missing.
 
-    Chapter 14.
+    Chapter 17.
     """
     make, x = ways.MAKERS[way], ways.digits()
     batches = ways.batches(x, BATCH, 2 * timing.WARM)
@@ -77,7 +77,7 @@ def measure(n: int, k: int, way: str) -> Row:
     step((batches[-1],))
     after = _process("VmHWM")
     process = None if before is None or after is None else after - before
-    told = {"held_bytes": held, "working_bytes": working, "kept_bytes": kept}
+    told: Row = {"held_bytes": held, "working_bytes": working, "kept_bytes": kept}
     told |= {"process_bytes": process, "batch_n_bytes": 4 * BATCH * n}
     told |= {"batch_k_bytes": 4 * BATCH * k}
     return _row(n, k, way) | told
@@ -88,7 +88,7 @@ def elsewhere(n: int, k: int, way: str) -> Row:
 
     Raises `OSError` if the process fails.
 
-    Chapter 14.
+    Chapter 17.
     """
     done = subprocess.run(
         [sys.executable, "-m", __name__, str(n), str(k), way],

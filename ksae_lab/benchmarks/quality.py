@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 
 from ksae_lab.benchmarks import timing, ways
+from ksae_lab.engine.choose import Engine
 from ksae_lab.evaluation.statistics import interval_half_width
 from ksae_lab.training.optimizers import Adam
 
 Row = dict[str, Any]
 
-COLUMNS = ("seed", "train_error", "test_error", "train_percent", "test_percent")
+COLUMNS = (
+    *("seed", "train_error", "test_error"),
+    *("train_percent", "train_low", "train_high", "test_percent", "test_low", "test_high"),
+)
 
 SIZES, EPOCHS, SEEDS, BATCH = ((1000, 25), (4096, 32)), 20, range(5), 64  # n, k
 QUICK_SIZES, QUICK_EPOCHS, QUICK_SEEDS = ((200, 10),), 2, range(2)
-ENGINES = {ways.PLAIN: "plain", ways.ENGINE: "sparse"}
+ENGINES: dict[str, Engine] = {ways.PLAIN: "plain", ways.ENGINE: "sparse"}
 DIFFERENCE = "engine against plain"
 PARTS = ("train", "test")
 
@@ -30,7 +34,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing.
 
-    Lab 1.
+    Lab 11.
     """
     sizes, epochs = (QUICK_SIZES, QUICK_EPOCHS) if quick else (SIZES, EPOCHS)
     seeds = QUICK_SEEDS if quick else SEEDS
@@ -48,7 +52,7 @@ def train(n: int, k: int, way: str, seed: int, epochs: int) -> Row:
 
     Raises what `rows` raises.
 
-    Lab 1.
+    Lab 11.
     """
     x = ways.digits()
     model = deepcopy(ways.network(n, k, x, seed))
@@ -63,7 +67,7 @@ def differences(measured: list[Row]) -> Row:
 
     Raises `ValueError` for fewer than two seeds.
 
-    Lab 1.
+    Lab 11.
     """
     row = _row(measured[0]["n"], measured[0]["k"], DIFFERENCE)
     by_way = {way: [row for row in measured if row["way"] == way] for way in ENGINES}

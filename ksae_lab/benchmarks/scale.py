@@ -5,7 +5,7 @@ them. Each way's times get a law, time ~ size^a, and the sizes between which it 
 epoch the time is that of its steps and of the flush at its end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from ksae_lab.benchmarks import laws, timing, ways
 
 Row = dict[str, Any]
 
-COLUMNS = ("varies", "images", "exponent")
+COLUMNS = ("varies", "images", "exponent", "low", "high", "breaks")
 
 BASE = {"n": 4096, "k": 32, "d": 784, "batch": 256}
 SIZES = {
@@ -36,7 +36,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing.
 
-    Chapter 14.
+    Chapter 17.
     """
     base, counts = (QUICK_BASE, (QUICK_STEPS,) * 2) if quick else (BASE, (STEPS, SETTLING))
     for varied, sizes in (QUICK_SIZES if quick else SIZES).items():
@@ -50,7 +50,7 @@ def at(varied: str, size: int, base: dict[str, int], steps: int, settling: int) 
 
     Raises what `rows` raises.
 
-    Chapter 14.
+    Chapter 17.
     """
     sizes = base | {varied: size}
     n, k, d, batch = (sizes[name] for name in ("n", "k", "d", "batch"))
@@ -58,6 +58,7 @@ def at(varied: str, size: int, base: dict[str, int], steps: int, settling: int) 
     taken = ways.steps(*ways.settled(n, k, x, batch, settling), COMPARED)
     name = f"scale, {varied} = {size}"
     if varied == "images":
+        doing: dict[str, Callable[[np.ndarray], Any]]
         doing = {way: partial(_epoch, taken[way], batch) for way in taken}
         turns = ways.batches(x, size, timing.WARM + steps)
     else:
@@ -83,7 +84,7 @@ def laws_of(measured: list[Row], varied: str, base: dict[str, int]) -> list[Row]
 
     Raises what `laws.fit` raises.
 
-    Chapter 14.
+    Chapter 17.
     """
     result = []
     for way in dict.fromkeys(row["way"] for row in measured):
@@ -91,7 +92,7 @@ def laws_of(measured: list[Row], varied: str, base: dict[str, int]) -> list[Row]
         law = laws.fit([row[varied] for row in own], [row["median_ms"] for row in own])
         row: Row = {"benchmark": "scale"} | base | {"way": way}
         row |= {"median_ms": None, "ratio_to_product": None, "varies": varied, "images": None}
-        result.append(row | {varied: None, "exponent": law.exponent, "law": law.told()})
+        result.append(row | {varied: None} | law.told())
     return result
 
 

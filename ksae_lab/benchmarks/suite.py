@@ -29,7 +29,7 @@ def chosen(names: Sequence[str]) -> list[str]:
 
     Raises `ValueError` for a name that is none.
 
-    Chapter 14.
+    Chapter 17.
     """
     there = [name for name, module in MODULES.items() if find_spec(module)]
     if wrong := [name for name in names if name not in there]:
@@ -47,7 +47,7 @@ def run(
 
     Raises what the benchmarks raise, and `ValueError` for a row that lacks one of `FIELDS`.
 
-    Chapter 14.
+    Chapter 17.
     """
     from threadpoolctl import threadpool_limits
 
@@ -69,7 +69,7 @@ def write(result: dict[str, Any], path: Path) -> None:
 
     Raises `OSError` if the disk refuses.
 
-    Chapter 14.
+    Chapter 17.
     """
     card = json.dumps(result["machine"], indent=1, ensure_ascii=False)
     rows = ",\n".join(
@@ -83,7 +83,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises `ValueError` for a file that it has not.
 
-    Chapter 14.
+    Chapter 17.
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def read(path: Path) -> dict[str, Any]:
 def table(name: str, rows: Sequence[Row]) -> str:
     """The rows of the benchmark of that name in columns; those that are empty are left out.
 
-    Chapter 14.
+    Chapter 17.
     """
     columns = [*FIELDS[1:], *import_module(MODULES[name]).COLUMNS]
     columns = [name for name in columns if any(row.get(name) is not None for row in rows)]
@@ -121,4 +121,6 @@ def _rows(name: str, quick: bool) -> Iterator[Row]:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, list):
+        return " ".join(_cell(each) or "–" for each in value)
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

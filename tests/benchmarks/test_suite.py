@@ -129,12 +129,12 @@ def test_without_a_name_all_are_run_once_and_every_name_has_a_module_and_a_pictu
 
 
 def test_the_table_shows_what_there_is():
-    rows = [row(touched=0.25, loss=None), row(way="engine", median_ms=None, touched=1234.5)]
+    rows = [row(touched=0.25, loss=None), row(way="engine", median_ms=None, touched=[2, None])]
     lines = suite.table("speed", rows).splitlines()
     assert [" ".join(line.split()) for line in lines] == [
         "n k d batch way median_ms ratio_to_product touched",
         "100 10 784 128 plain 2 4 0.25",
-        "100 10 784 128 engine 4 1,234",
+        "100 10 784 128 engine 4 2 –",
     ]
     assert len(set(map(len, lines))) == 1
 
@@ -198,6 +198,7 @@ def test_time_to_quality_counts_steps_alone_and_all_ways_learn(monkeypatch):
         seconds, errors = zip(*r["curve"], strict=True)
         assert len(seconds) == 1 + convergence.QUICK_EPOCHS and list(seconds) == sorted(seconds)
         assert errors[0] == rows[0]["curve"][0][1] and errors[-1] < errors[0]
+    assert rows[0]["times_as_fast"] == [1, 1, 1]
     assert rows[0]["levels"] == pytest.approx([rows[0]["error"] * f for f in convergence.LEVELS])
     figure = plots.draw("convergence", rows)
     assert len(figure.axes[0].lines) == len(rows) and not plt.get_fignums()
@@ -213,10 +214,10 @@ def test_a_level_is_reached_at_the_first_end_of_an_epoch_at_or_below_it():
 def test_scale_varies_one_size_at_a_time(monkeypatch):
     monkeypatch.setattr(scale, "QUICK_SIZES", {"d": (10, 20, 800), "images": (40, 80, 160)})
     rows = list(scale.rows(quick=True))
-    by_d = [r for r in rows if r["varies"] == "d" and "law" not in r]
+    by_d = [r for r in rows if r["varies"] == "d" and "exponent" not in r]
     assert [r["d"] for r in by_d] == [10] * 3 + [20] * 3 + [800] * 3
     assert {(r["n"], r["k"], r["batch"]) for r in by_d} == {(256, 8, 32)}
-    told = [r for r in rows if "law" in r]
+    told = [r for r in rows if "exponent" in r]
     assert [(r["varies"], r["way"], r["d"]) for r in told] == [
         ("d", "plain", None),
         ("d", "engine", None),
