@@ -47,15 +47,15 @@ def draw(name: str, rows: Sequence[Row]) -> Any:
 
 
 def speed(figures: Any, rows: Sequence[Row]) -> Any:
-    """Time of a step against n, for each way.
+    """Time of a step against n, for each way, in the encoder's product of that size.
 
     Chapter 17.
     """
     fig, ax = figures.canvas(5.0)
     for way in _ways(rows):
         own = [row for row in rows if row["way"] == way]
-        _line(ax, way, [row["n"] for row in own], [row["median_ms"] for row in own])
-    ax.set(title="One step of training", xlabel=AXES["n"], ylabel="milliseconds")
+        _line(ax, way, [row["n"] for row in own], [row["ratio_to_product"] for row in own])
+    ax.set(title="Time of one step", xlabel=AXES["n"], ylabel="encoder's products")
     _logarithmic(ax, sorted({row["n"] for row in rows}))
     figures.name_lines(fig)
     return fig

@@ -75,9 +75,33 @@ def test_the_table_shows_targets_numbers_and_what_forbids_more():
         "| 2.00 × (≥ 1.5 ×), torch, autocast and bags | 3.00 (≤ 2, **not met**) |"
     )
     assert lines[5] == (
-        "At n = 4,096 the step takes 30.00 ms: the product takes 10.00 ms, and the update moves "
-        "50 MB, which takes 5.00 ms at the 10.0 GB/s of a copy."
+        "At n = 4,096 the step takes 30.00 ms and the targets ask for 20.00 ms; the product takes "
+        "10.00 ms and the update moves 50 MB at the 10.0 GB/s of a copy, in all 15.00 ms, which "
+        "does not forbid it."
     )
+
+
+@pytest.mark.parametrize(
+    ("times", "asked", "least", "said"),
+    [
+        ({"engine": 30.0, "product": 14.0, "dense": 60.8}, 16, 19, "which forbids it"),
+        ({"engine": 30.0, "product": 10.0, "dense": 200.0, "by_hand": 24.0}, 16, 15, "not forbid"),
+        ({"screened": 30.0, "product": 10.0, "by_hand": 24.0}, 16, 5, "not forbid"),
+        ({"screened": 30.0, "product": 10.0, "by_hand": 6.0}, 4, 5, "which forbids it"),
+    ],
+)
+def test_a_roofline_forbids_what_asks_for_less_time(times, asked, least, said):
+    measured = rows(**times)
+    (found,) = targets.verdicts(measured)
+    sentence = targets.roofline(found, measured, MACHINE)
+    assert f"ask for {asked:.2f} ms" in sentence and f"in all {least:.2f} ms" in sentence
+    assert said in sentence
+
+
+def test_numbers_are_rounded_against_us():
+    assert str(targets.Found(1.1999, 1.2)) == "1.19 × (≥ 1.2 ×, **not met**)"
+    assert str(targets.Found(0.7501, 0.75, at_most=True)) == "0.76 (≤ 0.75, **not met**)"
+    assert str(targets.Found(2.3, 2.3)) == "2.30 × (≥ 2.3 ×)"
 
 
 def test_targets_are_those_of_the_issue():
