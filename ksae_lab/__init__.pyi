@@ -16,10 +16,13 @@ from .experiments.saved_models import load_model as load_model
 from .experiments.saved_models import save_model as save_model
 from .inference.pursuit import pursuit as pursuit
 from .inference.pursuit import refit as refit
+from .inference.sparse_codes import SparseCodes as SparseCodes
 from .models.base import Coder as Coder
 from .models.compression import prune as prune
 from .models.compression import quantise_weights as quantise_weights
 from .models.foldiak import Foldiak as Foldiak
+from .models.int8_encoder import Int8Encoder as Int8Encoder
+from .models.int8_encoder import int8_report as int8_report
 from .models.k_sparse import KSparseAutoencoder as KSparseAutoencoder
 from .models.krotov_hopfield import KrotovHopfield as KrotovHopfield
 from .models.network import Network as Network

@@ -138,10 +138,10 @@ class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def transform(self, X: ArrayLike) -> np.ndarray | csr_array:
         """The codes (samples, n) of X (samples, d), CSR if `sparse_output`."""
         check_is_fitted(self)
-        codes = map(self.model_.encode, chunks(self._checked(X)))
+        rows = chunks(self._checked(X))
         if self.sparse_output:
-            return vstack([csr_array(z) for z in codes], "csr")
-        return np.vstack([*codes])
+            return vstack([self.model_.encode_sparse(x).to_csr() for x in rows], "csr")
+        return np.vstack([self.model_.encode(x) for x in rows])
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """The rows (samples, d) that codes (samples, n), dense or CSR, stand for.
