@@ -114,7 +114,7 @@ class SparseCodes:
 def select(h: np.ndarray, selector: Selector, phi: Activation) -> SparseCodes:
     """The codes of pre-activations h (samples, n): `selector.encode`, kept without its zeros.
 
-    With `TopK` the k units are found by the engine's compiled scan, or without numba by
+    With `TopK` the k units are found by a compiled scan, or without numba by
     `top_k_mask`: the same ones.
 
     Raises what `selector.encode` raises.
@@ -157,6 +157,6 @@ def _kernels() -> Any:
     """The compiled loops, or None where numba is missing."""
     if find_spec("numba") is None:
         return None
-    from ksae_lab.engine import kernels
+    from ksae_lab.inference import kernels
 
     return kernels
