@@ -6,6 +6,7 @@ from typing import Any
 EXTRAS = {
     "PIL": ("Pillow", "images"),
     "skimage": ("scikit-image", "images"),
+    "matplotlib": ("matplotlib", "book"),
     "mlxtend": ("mlxtend", "book"),
     "keras": ("Keras", "keras"),
     "numba": ("numba", "fast"),

@@ -139,6 +139,21 @@ def _parser() -> argparse.ArgumentParser:
     take = command("import", "around", "take a model from a folder of SAELens")
     take.add_argument("folder", help="with cfg.json and sae_weights.safetensors")
     take.add_argument("--out", required=True, metavar="CARD", help="card of the model, .json")
+
+    measure = command("benchmark", "benchmarking", "measure what training costs on this machine")
+    measure.add_argument(
+        "benchmarks",
+        nargs="*",
+        metavar="BENCHMARK",
+        help="speed, scale, quality, memory, convergence, inference; all if left",
+    )
+    measure.add_argument("--json", metavar="FILE", help="where machine and rows go, .json")
+    measure.add_argument("--plots", metavar="FOLDER", help="where a picture of each goes")
+    measure.add_argument("--quick", action="store_true", help="small sizes, a minute in all")
+    measure.add_argument("--force", action="store_true", help="replace files that are there")
+
+    targets = command("targets", "benchmarking", "write the table of targets that a run has met")
+    targets.add_argument("file", help="what `benchmark speed --json` wrote")
     return parser
 
 
@@ -197,6 +212,8 @@ def _how_to_go_on(arguments: argparse.Namespace) -> str:
             again += ["--table", arguments.table]
     elif arguments.name == "table":
         again = ["table", arguments.lab, *([arguments.table] if arguments.table else [])]
+    elif arguments.name == "benchmark" and arguments.json:
+        return f"Stopped; {arguments.json} holds what was measured."
     else:
         return "Stopped."
     return f"Stopped; to go on with what is missing: {PROGRAM} {shlex.join(again)}"
