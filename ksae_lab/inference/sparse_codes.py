@@ -111,11 +111,13 @@ class SparseCodes:
         return z
 
 
-def select(h: np.ndarray, selector: Selector, phi: Activation) -> SparseCodes:
+def select(
+    h: np.ndarray, selector: Selector, phi: Activation, *, compiled: bool = True
+) -> SparseCodes:
     """The codes of pre-activations h (samples, n): `selector.encode`, kept without its zeros.
 
-    With `TopK` the k units are found by a compiled scan, or without numba by
-    `top_k_mask`: the same ones.
+    With `TopK` the k units are found by a compiled scan; where numba is missing, or if not
+    `compiled`, by `top_k_mask`: the same ones.
 
     Raises what `selector.encode` raises.
 
@@ -129,7 +131,7 @@ def select(h: np.ndarray, selector: Selector, phi: Activation) -> SparseCodes:
         raise ValueError(f"h has shape {h.shape}; expected (samples, n).")
     samples, n = h.shape
     k = checks.whole(selector.k, "k", 0, n)
-    kernels = _kernels()
+    kernels = _kernels() if compiled else None
     if kernels is None or k == 0:
         indices = np.nonzero(top_k_mask(scores, k))[1].reshape(samples, k)
     else:

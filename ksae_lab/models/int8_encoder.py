@@ -20,6 +20,7 @@ from ksae_lab.nn.topk import ranked
 
 EPS = float(np.finfo(np.float32).eps)
 LINEAR = activations.get("linear")
+FEW = 8  # rows; the product in full reads its weights once for all rows, and is faster for more
 MANY = 0.25  # the share of units that had better be scored all at once than picked out
 
 
@@ -34,8 +35,8 @@ class Int8Encoder:
     With `exact` the weights stay in float32 as well, and the bytes only say which units can be
     among the k largest: a unit whose score, with all that rounding may have taken from it, does not
     come up to the k-th largest less what rounding may have added, is out. The others are scored in
-    float32, and so the codes are those of the model, for a fourth more memory than it has. This
-    needs `TopK`.
+    float32, and so the codes are those of the model, for a fourth more memory than it has. More
+    than a few rows at once are scored in float32 alone. This needs `TopK`.
 
     Later changes of the model are not seen.
 
@@ -92,6 +93,8 @@ class Int8Encoder:
 
     def _codes(self, x: np.ndarray) -> SparseCodes:
         x = (x - self.b_dec).astype(np.float32, copy=False)
+        if self._full is not None and len(x) > FEW:
+            return select(x @ self._full.T + self.b_enc, self.selector, self.phi)
         h = np.empty((len(x), len(self.W)), np.float32)
         self._scores(x, self.W, self.step, self.b_enc, h)
         if self._full is None:
