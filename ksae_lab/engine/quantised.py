@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from ksae_lab.engine.byte_product import ROWS, UNITS, packed
+from ksae_lab.engine.byte_product import LANES, ROWS, UNITS, packed
 from ksae_lab.engine.compiled import EXACT, LOOSE
 
 # Squares of smaller numbers vanish in float32. Counted as if they were this large, no length is
@@ -124,10 +124,10 @@ def describe(u, w, known, slack, bytes_):  # type: ignore[no-untyped-def]
     for j in range(len(bytes_)):
         total += np.int32(bytes_[j])
     known.offset[u] = 128 * total
-    fours, lane = bytes_.view(np.int32), u % UNITS
-    tile = known.bytes_[u // UNITS]
+    fours, lane = bytes_.view(np.int32), u % LANES
+    sixteen = known.bytes_[u // UNITS, u % UNITS // LANES]
     for step in range(len(fours)):
-        tile[step, lane] = fours[step]
+        sixteen[step, lane] = fours[step]
 
 
 @njit(**EXACT)
@@ -136,7 +136,7 @@ def describe_all(W, known, slack):  # type: ignore[no-untyped-def]
 
     Chapter 17.
     """
-    bytes_ = np.zeros(4 * known.bytes_.shape[1], np.int8)
+    bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
     for u in range(len(W)):
         describe(u, W[u], known, slack, bytes_)
 
