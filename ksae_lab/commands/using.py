@@ -109,6 +109,7 @@ def show_(arguments: argparse.Namespace) -> None:
             "parameters": sum(w.size for w in run.model.state.values()),
             "data": (facts.get("data") or {}).get("name"),
             "settings": facts.get("config"),
+            "steps": facts.get("steps"),
             "metrics": facts.get("metrics"),
             "libraries": libraries,
         }
@@ -121,6 +122,8 @@ def _in_words(told: dict[str, Any]) -> str:
     if settings := told["settings"]:
         rows["trained on"] = str(told["data"])
         rows["for"] = f"{settings['training']['epochs']} epochs, seed {settings['seed']}"
+    if steps := told["steps"]:
+        rows["steps"] = ", ".join(f"{name} {value}" for name, value in steps.items())
     rows["made with"] = ", ".join(f"{name} {of}" for name, of in told["libraries"].items())
     worth = [table(told["metrics"])] if told["metrics"] else []
     return "\n".join([lines(rows), *worth])

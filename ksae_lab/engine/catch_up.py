@@ -12,18 +12,18 @@ used again. What is not the same: until then others see it where it was, and row
 brought back to it once and not after each of the steps.
 """
 
-from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from ksae_lab.engine import rules
-from ksae_lab.training.optimizers import SGD, Adam, BaseOptimizer, RMSprop
+from ksae_lab.training.optimizers import SGD, Adam, BaseOptimizer
 
 LONGEST = 512  # missed steps that are told apart: by then momentum is gone
 
 
-@dataclass
-class Tables:
+class Tables(NamedTuple):
     """By the number of steps that were missed: drift, and what memories keep, (missed,) each.
 
     Chapter 8.
@@ -34,40 +34,32 @@ class Tables:
     keep_v: np.ndarray
 
 
-@dataclass
 class CatchUp:
-    """Remembers the rates of the latest steps, and says what those who missed some have missed.
+    """Says what units that have missed some steps have missed, for weights of `dtype`.
 
     Source: Kingma & Ba (2015) for the steps; the sum is a geometric one.
-    Chapter 8.
+    Chapter 17.
     """
 
-    optimizer: BaseOptimizer
-    rates: list[float] = field(default_factory=list)  # of the latest steps, the last one first
+    def __init__(self, optimizer: BaseOptimizer, dtype: np.dtype):
+        self.optimizer, self.dtype = optimizer, dtype
+        self._drift = np.zeros(LONGEST + 1)
 
     def note(self) -> None:
-        """Remember the step that the optimizer has just begun."""
-        self.rates.insert(0, rules.rate(self.optimizer))
-        del self.rates[LONGEST:]
+        """Take in the step that the optimizer has just begun."""
+        if isinstance(self.optimizer, Adam):
+            # Who misses this step, too, has missed one more, and its mean has faded by one more.
+            keep, keep_v = (_powers(share) for share in rules.shares(self.optimizer))
+            moved = rules.rate(self.optimizer) * keep[1:] / np.sqrt(keep_v[1:])
+            self._drift[1:] = self._drift[:-1] + moved
 
-    def tables(self, dtype: np.dtype) -> Tables:
-        """For units that missed the latest 0, 1, 2, … steps; arrays of `dtype`."""
-        from scipy.signal import lfilter  # here: it takes half a second to import
+    def tables(self) -> Tables:
+        """For units that missed the latest 0, 1, 2, … steps."""
+        keep, keep_v = (_powers(share) for share in rules.shares(self.optimizer))
+        drift = np.cumsum(keep) - 1 if isinstance(self.optimizer, SGD) else self._drift
+        return Tables(*(table.astype(self.dtype) for table in (drift, keep, keep_v)))
 
-        steps = np.arange(LONGEST + 1)
-        rule = self.optimizer
-        if isinstance(rule, Adam):
-            keep, keep_v = rule.beta_1**steps, rule.beta_2**steps
-            ratio = rule.beta_1 / np.sqrt(rule.beta_2)
-            rates = np.zeros(LONGEST)
-            rates[: len(self.rates)] = self.rates
-            # The latest step weighs ratio^τ, the first that was missed ratio^1: with one more,
-            # all that was there weighs less by one ratio.
-            drift = np.concatenate([[0], lfilter([ratio], [1, -ratio], rates)])
-        elif isinstance(rule, SGD):
-            keep, keep_v = rule.momentum**steps, np.ones(LONGEST + 1)
-            drift = np.concatenate([[0], np.cumsum(keep[1:])])
-        else:
-            keep = (rule.rho if isinstance(rule, RMSprop) else 1.0) ** steps
-            keep_v, drift = np.ones(LONGEST + 1), np.zeros(LONGEST + 1)
-        return Tables(*(table.astype(dtype) for table in (drift, keep, keep_v)))
+
+@lru_cache(maxsize=8)
+def _powers(share: float) -> np.ndarray:
+    return share ** np.arange(LONGEST + 1)

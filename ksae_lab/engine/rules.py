@@ -22,18 +22,22 @@ def rate(optimizer: BaseOptimizer) -> float:
     return optimizer.learning_rate * math.sqrt(seen_2) / seen_1
 
 
-def settings(optimizer: BaseOptimizer, dtype: np.dtype) -> np.ndarray:
-    """The rate, the first memory's share, the second's, and ε, where there are such: (4,).
+def shares(optimizer: BaseOptimizer) -> tuple[float, float]:
+    """What its first and its second memory keep of themselves in a step without gradient.
 
     Lab 1.
     """
     if isinstance(optimizer, Adam):
-        rest = (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon)
-    elif isinstance(optimizer, SGD):
-        rest = (optimizer.momentum, 0.0, 0.0)
-    elif isinstance(optimizer, RMSprop):
-        rest = (optimizer.rho, 0.0, optimizer.epsilon)
-    else:
-        assert isinstance(optimizer, AdaGrad)
-        rest = (0.0, 0.0, optimizer.epsilon)
-    return np.array([rate(optimizer), *rest], dtype)
+        return optimizer.beta_1, optimizer.beta_2
+    if isinstance(optimizer, SGD):
+        return optimizer.momentum, 1.0
+    return getattr(optimizer, "rho", 1.0), 1.0
+
+
+def settings(optimizer: BaseOptimizer, dtype: np.dtype) -> np.ndarray:
+    """The rate, both shares of memory, and ε, where there is one: (4,).
+
+    Lab 1.
+    """
+    epsilon = getattr(optimizer, "epsilon", 0.0)
+    return np.array([rate(optimizer), *shares(optimizer), epsilon], dtype)

@@ -3,18 +3,22 @@
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from ksae_lab._optional import optional
-from ksae_lab.engine import rules
+from ksae_lab.engine import elsewhere, rules
 from ksae_lab.engine.catch_up import CatchUp
-from ksae_lab.nn import checks, inputs
+from ksae_lab.engine.threads import Threads
+from ksae_lab.nn import auxiliary_losses, checks, inputs
 from ksae_lab.nn.activations import Activation
+from ksae_lab.nn.auxiliary_losses import Gradients
 from ksae_lab.nn.module import ForwardPass
 from ksae_lab.nn.selectors import Selector, TopK
-from ksae_lab.nn.topk import ranked
 from ksae_lab.training.optimizers import BaseOptimizer
 
 Slots = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+PARTS = 16  # of the units, whose sums are taken apart, however many threads there are
 
 
 class Autoencoder(Protocol):
@@ -37,37 +41,59 @@ class Autoencoder(Protocol):
 class SparseForward(ForwardPass):
     """A forward pass that knows a code by its selected units idx (batch, k) and their numbers.
 
-    z (batch, n) is made when somebody asks for it.
+    z (batch, n) is made when somebody asks for it. h (batch, n) was never there as a whole: until
+    the weights change it is computed for whoever asks, and afterwards refused.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     idx: np.ndarray
     values: np.ndarray
+    _model: Autoencoder
+    _seen: np.ndarray | None
 
     def __init__(
         self,
+        model: Autoencoder,
         x: np.ndarray,
-        h: np.ndarray,
+        seen: np.ndarray,
         idx: np.ndarray,
         values: np.ndarray,
         x_hat: np.ndarray,
-        W_dec: np.ndarray,
     ):
-        own = {"x": x, "h": h, "x_hat": x_hat, "W_dec": W_dec, "idx": idx, "values": values}
-        self.__dict__.update(own)  # the class is frozen, and z is no field here
+        own = {"x": x, "x_hat": x_hat, "W_dec": model.W_dec, "idx": idx, "values": values}
+        # The class is frozen, and z and h are no fields here.
+        self.__dict__.update(own | {"_model": model, "_seen": seen})
 
     @property
     def z(self) -> np.ndarray:
         """The code (batch, n)."""
-        z = np.zeros_like(self.h)
+        z = np.zeros((len(self.idx), len(self.W_dec)), self.values.dtype)
         np.put_along_axis(z, self.idx, self.values, axis=1)
         return z
 
     @property
+    def h(self) -> np.ndarray:
+        """The pre-activations (batch, n).
+
+        Raises `RuntimeError` once the step has changed the weights.
+        """
+        return self.h_of(np.arange(len(self.W_dec)))
+
+    def h_of(self, units: np.ndarray) -> np.ndarray:
+        """h of some units (m,), (batch, m); raises what `h` raises."""
+        if self._seen is None:
+            raise RuntimeError(
+                "The sparse engine does not keep the pre-activations of a step that is done; "
+                'train with engine="plain" to look at them in a callback.'
+            )
+        model = self._model
+        return self._seen @ model.W_enc[:, units] + model.b_enc[units]
+
+    @property
     def active(self) -> np.ndarray:
         """True for each unit that is active for any row, (n,)."""
-        active = np.zeros(self.h.shape[1], dtype=bool)
+        active = np.zeros(len(self.W_dec), dtype=bool)
         active[self.idx[self.values != 0]] = True
         return active
 
@@ -75,42 +101,56 @@ class SparseForward(ForwardPass):
 class SparseStep:
     """Takes the steps of a k-sparse autoencoder, each for the price of what is active.
 
-    The encoder's product and the selection are those of the plain step. From there on only selected
-    units are looked at: their rows of W_dec (n, d) make x̂, their gradients are summed unit by
-    unit and used up at once by the optimizer's own rule. The others owe what dense momentum would
-    have done to them, and pay when they are next selected, see `ksae_lab.engine.catch_up`, or when
-    `flush` is called: before anybody else reads the weights.
+    Whom to look at is screened by a product, that of bytes where it can be had, and who is selected
+    is decided by one sum in full, see `ksae_lab.engine.selection`: so the steps are the same bits
+    with and without `screen`, which forces (True) or forbids (False) the product of bytes; None
+    leaves it to what pays. From there on only selected units are looked at: their rows of
+    W_dec (n, d) make x̂, their gradients are summed unit by unit and used up at once by the
+    optimizer's own rule. The others owe what dense momentum would have done to them, and pay when
+    they are next selected, see `ksae_lab.engine.catch_up`, or when `flush` is called: before
+    anybody else reads the weights, and after anybody has changed them.
 
-    W_enc is laid out unit by unit from here on.
+    It works on as many `threads` as the products of matrices do, unless told otherwise; the bits
+    are those of one thread. W_enc is laid out unit by unit from here on.
 
     Raises `ValueError` for what the engine does not know (see `impossible`), and `ImportError`
     where numba is missing.
 
     Source: Gao et al. (2024) for gathering; the rest is this book's.
-    Chapter 5.
+    Chapter 17.
     """
 
-    def __init__(self, model: Autoencoder, optimizer: BaseOptimizer):
+    def __init__(
+        self,
+        model: Autoencoder,
+        optimizer: BaseOptimizer,
+        *,
+        screen: bool | None = None,
+        threads: int | None = None,
+    ):
         if reason := impossible(model, optimizer):
             raise ValueError(f"The sparse engine cannot be used here: {reason}.")
         optional("numba", "The sparse engine")  # it takes a second to import
-        from ksae_lab.engine import kernels
+        from ksae_lab.engine import passes, update
+        from ksae_lab.engine.screen import Screen
 
-        self.kernels: Any = kernels
+        self.passes, self.update = passes, update
         self.model, self.optimizer = model, optimizer
         if not model.tied:
             model.W_enc = np.asfortranarray(model.W_enc)
-        n = len(model.W_dec)
+        n, dtype = len(model.W_dec), model.W_dec.dtype
+        self.threads = Threads(_as_blas() if threads is None else checks.whole(threads, "threads"))
+        self.screen = Screen(model.W_enc.T, screen, self.threads)
         self.missed = np.zeros(n, np.int64)
         self.start = np.empty(n + 1, np.int64)
-        self.catch_up = CatchUp(optimizer)
+        self.catch_up = CatchUp(optimizer, dtype)
 
     def __call__(self, batch: tuple[np.ndarray, ...]) -> tuple[float, ForwardPass]:
         """Take one step on x (batch, d), or on x and a target, and return the loss before it.
 
         Raises what the plain step raises.
         """
-        model, kernels = self.model, self.kernels
+        model, n = self.model, len(self.model.W_dec)
         dtype = model.W_dec.dtype
         target = batch[1] if len(batch) > 1 else None
         x, target = inputs.with_target(batch[0], target, len(model.b_dec), dtype)
@@ -121,42 +161,64 @@ class SparseStep:
             )
         selector = model.selector
         assert isinstance(selector, TopK)
-        checks.whole(selector.k, "k", 0, len(model.W_dec))
+        checks.whole(selector.k, "k", 0, n)
         seen = x - model.b_dec
-        h = seen @ model.W_enc + model.b_enc
-        scores = ranked(h, selector.by)
-        idx = np.empty((len(x), selector.k), np.int64)
-        if selector.k:
-            kernels.largest(scores, idx, np.empty(idx.shape, dtype))
-        chosen = np.take_along_axis(h, idx, axis=1)
-        z = model.phi(chosen)
-        x_hat, error, dz = np.empty_like(target), np.empty_like(target), np.empty_like(z)
-        loss = kernels.decode(
-            idx, z, model.W_dec, model.b_dec, np.ascontiguousarray(target), x_hat, error, dz
-        )
-        dh = dz * model.phi.derivative(chosen)
-        forward = SparseForward(target, h, idx, z, x_hat, model.W_dec)
+        idx, h = self.screen.select(seen, model.W_enc, model.b_enc, selector.k, selector.by)
+        z = model.phi(h)
+        x_hat, error, dz = np.empty_like(seen), np.empty_like(seen), np.empty_like(z)
+        losses = np.empty(len(x), dtype)
+        through = (idx, z, model.W_dec, model.b_dec, np.ascontiguousarray(target))
+        self.threads(self.passes.decode, len(x), *through, x_hat, error, dz, losses)
+        forward = SparseForward(model, target, seen, idx, z, x_hat)
+        loss, extra = auxiliary_losses.add_up(model.auxiliary_losses, forward)
+        loss += float(losses.sum(dtype=np.float64)) / target.size
         if np.isfinite(loss):
-            self._update(idx, z, dh, error, seen)
-        return float(loss), forward
+            dh = (dz + elsewhere.of_code(extra, idx, n)) * model.phi.derivative(h)
+            self._update(idx, z, dh.astype(dtype, copy=False), error, seen, extra)
+        forward.__dict__["_seen"] = None
+        return loss, forward
 
     def flush(self) -> None:
-        """Let every unit catch up, so that anybody may read the weights and the optimizer."""
+        """Let every unit catch up, so that anybody may read the weights and the optimizer.
+
+        Whoever changes them does so after this.
+        """
         if self.missed.any():
-            self.kernels.flush(self.missed, self._tables(), *self._rest())
+            rest = self._rest()
+            self.threads(
+                self.update.flush, len(self.missed), self.missed, self.catch_up.tables(), *rest
+            )
+        self.screen.stale = True
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How the steps are taken, in words and scalars."""
+        return {"engine": "sparse", "screen": self.screen.fact, "threads": self.threads.count}
 
     def _update(
-        self, idx: np.ndarray, z: np.ndarray, dh: np.ndarray, error: np.ndarray, x: np.ndarray
+        self,
+        idx: np.ndarray,
+        z: np.ndarray,
+        dh: np.ndarray,
+        error: np.ndarray,
+        x: np.ndarray,
+        extra: Gradients,
     ) -> None:
-        pairs = np.empty(idx.size, np.int64)
-        self.kernels.by_unit(idx, self.start, pairs)
-        tables = self._tables()  # of the steps before this one
+        pairs, n = np.empty(idx.size, np.int64), len(self.missed)
+        self.passes.by_unit(idx, self.start, pairs)
+        tables = self.catch_up.tables()  # of the steps before this one
         self.optimizer.begin(self.model_parameters)
         self.catch_up.note()
-        db = error.sum(axis=0)
-        where = (pairs, self.start, z, dh, error, x)
-        self.kernels.update(*where, self.missed, tables, *self._rest(), db)
-        self.optimizer.apply("b_dec", self.model.b_dec, db)
+        more = elsewhere.of_weights(extra, x, self.model.W_enc)
+        work = (pairs, self.start, z.ravel(), dh.ravel(), error, x)
+        size = -(-n // PARTS)
+        db = np.zeros((PARTS, x.shape[1]), x.dtype)
+        self.threads(
+            self.update.update, PARTS, size, work, more[:4], self.missed, tables, *self._rest(), db
+        )
+        self.optimizer.apply(
+            "b_dec", self.model.b_dec, error.sum(axis=0) + db.sum(axis=0) + more.b_dec
+        )
 
     @property
     def model_parameters(self) -> dict[str, np.ndarray]:
@@ -165,10 +227,6 @@ class SparseStep:
         names = names if self.model.tied else ["W_enc", *names]
         return {name: getattr(self.model, name) for name in names}
 
-    def _tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        tables = self.catch_up.tables(self.model.W_dec.dtype)
-        return tables.drift, tables.keep, tables.keep_v
-
     def _rest(self) -> tuple[Any, ...]:
         """Weights with their memories, unit by unit, and how they are changed."""
         model, optimizer = self.model, self.optimizer
@@ -176,12 +234,19 @@ class SparseStep:
         enc = dec if model.tied else tuple(a.T for a in self._slots("W_enc", model.W_enc))
         bias = tuple(a.reshape(-1, 1) for a in self._slots("b_enc", model.b_enc))
         rule, settings = rules.NUMBERS[type(optimizer)], rules.settings(optimizer, dec[0].dtype)
-        return (enc, dec, bias, model.tied), rule, settings, model.unit_norm
+        screen = (self.screen.known, self.screen.slack)
+        return (enc, dec, bias, model.tied), rule, settings, model.unit_norm, screen
 
     def _slots(self, name: str, w: np.ndarray) -> Slots:
         """A parameter and its two memories; of a rule with one, that one twice."""
         memories = [self.optimizer.memory[f"{slot}/{name}"] for slot in self.optimizer.slots]
         return (w, memories[0], memories[-1])
+
+
+def _as_blas() -> int:
+    """How many threads the products of matrices may use."""
+    libraries = threadpool_info()
+    return max((each["num_threads"] for each in libraries if each["user_api"] == "blas"), default=1)
 
 
 def impossible(model: Any, optimizer: Any) -> str:
@@ -191,8 +256,6 @@ def impossible(model: Any, optimizer: Any) -> str:
     """
     if type(getattr(model, "selector", None)) is not TopK:
         return "it is for a k-sparse autoencoder with TopK"
-    if model.auxiliary_losses:
-        return "auxiliary losses look at whole gradients"
     if model.W_dec.dtype not in (np.float32, np.float64):
         return f"it is for float32 and float64, and the weights are {model.W_dec.dtype}"
     if type(optimizer) not in rules.NUMBERS:

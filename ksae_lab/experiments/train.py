@@ -123,7 +123,8 @@ def train(
     model = (
         run.model if dataset.scaling is None else Scaled(cast(Coder, run.model), dataset.scaling)
     )
-    saved_models.save_model(model, out / MODEL, **facts, metrics=measured, training=_last(history))
+    told = {"metrics": measured, "training": _last(history), "steps": run.step.facts}
+    saved_models.save_model(model, out / MODEL, **facts, **told)
     archive.remove(out / CHECKPOINT)
     return measured
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ksae_lab.models.base import Coder
 from ksae_lab.nn import activations, inputs
-from ksae_lab.nn.auxiliary_losses import AuxiliaryLoss
+from ksae_lab.nn.auxiliary_losses import AuxiliaryLoss, add_up, in_full
 from ksae_lab.nn.checks import Rng, flag, floating, generator, not_negative, several, whole
 from ksae_lab.nn.layers import Stage
 from ksae_lab.nn.losses import mse, mse_gradient
@@ -167,12 +167,13 @@ class KSparseAutoencoder(HasSelector, Coder):
         z, through_selection = self.selector.forward(h, self.phi)
         x_hat = self.decode(z)
         forward = ForwardPass(target, h, z, x_hat, self.W_dec)
-        loss, extra = self._add_up(forward)
+        added, extra = add_up(self.auxiliary_losses, forward)
+        further = {name: in_full(gradient, len(self.W_dec)) for name, gradient in extra.items()}
 
         d_x_hat = mse_gradient(x_hat, target)
-        dz = d_x_hat @ self.W_dec.T + extra.pop("z", 0)
+        dz = d_x_hat @ self.W_dec.T + further.pop("z", 0)
         dh, own = through_selection(dz)
-        dh = dh + extra.pop("h", 0)
+        dh = dh + further.pop("h", 0)
         gradients = {
             "W_enc": (x - self.b_dec).T @ dh,
             "W_dec": z.T @ d_x_hat,
@@ -180,21 +181,12 @@ class KSparseAutoencoder(HasSelector, Coder):
             # b_dec is added to the output and taken away from the input of the encoder.
             "b_dec": d_x_hat.sum(axis=0) - self.W_enc @ dh.sum(axis=0),
         } | own
-        for name, gradient in extra.items():
+        for name, gradient in further.items():
             gradients[name] = gradients[name] + gradient
         if self.tied:
             gradients["W_dec"] = gradients["W_dec"] + gradients["W_enc"].T
+        loss = mse(x_hat, target) + added
         return Passes(loss, {name: gradients[name] for name in self.parameters}, forward)
-
-    def _add_up(self, forward: ForwardPass) -> tuple[float, Arrays]:
-        """The loss with its auxiliary losses, and what these add to each gradient, by name."""
-        loss, extra = mse(forward.x_hat, forward.x), dict[str, np.ndarray]()
-        for auxiliary in self.auxiliary_losses:
-            value, gradients = auxiliary(forward)
-            loss += value
-            for name, gradient in gradients.items():
-                extra[name] = extra[name] + gradient if name in extra else gradient
-        return loss, extra
 
     def constrain(self) -> None:
         """Bring the rows of W_dec (n, d) back to length 1, if `unit_norm`; after each step."""

@@ -3,7 +3,8 @@
 Each gives its value and its gradients, forward beside backward.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,18 +15,68 @@ from ksae_lab.nn.selectors import JumpReLU
 from ksae_lab.nn.topk import top_k_mask
 
 
+class OfUnits(NamedTuple):
+    """A gradient that is zero but for some units (m,): only theirs are here, and nobody adds zeros.
+
+    Units are counted along `axis` of the whole: `values` are (batch, m) of a gradient (batch, n),
+    with axis 1, and (m, d) of one (n, d), with axis 0.
+
+    Chapter 17.
+    """
+
+    units: np.ndarray
+    values: np.ndarray
+    axis: int
+
+    def in_full(self, n_units: int) -> np.ndarray:
+        """The gradient with its zeros, (batch, n) or (n, d)."""
+        shape = list(self.values.shape)
+        shape[self.axis] = n_units
+        gradient = np.zeros(shape, self.values.dtype)
+        gradient[(slice(None),) * self.axis + (self.units,)] = self.values
+        return gradient
+
+
+Gradients = dict[str, np.ndarray | OfUnits]
+
+
 @runtime_checkable
 class AuxiliaryLoss(Protocol):
     """A further term of the loss: called with a `ForwardPass`, it returns value and gradients.
 
     The value is a scalar, already weighted; the gradients are a dict with some of the keys
-    "h" and "z" (batch, n), and names of the model's parameters, such as "W_dec" (n, d).
+    "h" and "z" (batch, n), and names of the model's parameters, such as "W_dec" (n, d). Where a
+    gradient is zero but for few units, it may be `OfUnits`.
 
     Chapter 8.
     """
 
-    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+    def __call__(self, forward: ForwardPass) -> tuple[float, Gradients]:
         """The term's value, a scalar, and its gradients."""
+
+
+def add_up(losses: Iterable[AuxiliaryLoss], forward: ForwardPass) -> tuple[float, Gradients]:
+    """The sum of several terms, a scalar, and of their gradients, by name.
+
+    Chapter 8.
+    """
+    total, gradients, n = 0.0, Gradients(), len(forward.W_dec)
+    for loss in losses:
+        value, own = loss(forward)
+        total += value
+        for name, gradient in own.items():
+            if name in gradients:
+                gradient = in_full(gradients[name], n) + in_full(gradient, n)
+            gradients[name] = gradient
+    return total, gradients
+
+
+def in_full(gradient: np.ndarray | OfUnits, n_units: int) -> np.ndarray:
+    """A gradient with all its zeros, of the shape that its name has.
+
+    Chapter 8.
+    """
+    return gradient.in_full(n_units) if isinstance(gradient, OfUnits) else gradient
 
 
 @runtime_checkable
@@ -66,23 +117,22 @@ class AuxK:
         self.k_aux = whole(k_aux, "k_aux")
         self.weight = not_negative(weight, "weight")
 
-    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
-        """The value, a scalar, and gradients for "h" (batch, n) and "W_dec" (n, d)."""
+    def __call__(self, forward: ForwardPass) -> tuple[float, Gradients]:
+        """The value, a scalar, and gradients for "h" (batch, n) and "W_dec" (n, d), of the dead."""
         dead = np.flatnonzero(self.monitor.dead)
         e = forward.x - forward.x_hat  # from here on a constant: nothing flows back through x̂
         spread = _variance(e)
         if not len(dead) or spread == 0:
             return 0.0, {}
-        h = forward.h[:, dead]
+        h = forward.h_of(dead)
         active = top_k_mask(h, min(self.k_aux, len(dead))) & (h > 0)
-        z_aux = np.where(active, h, 0)
-        e_hat = z_aux @ forward.W_dec[dead]
+        z_aux, W_dec = np.where(active, h, 0), forward.W_dec[dead]
+        e_hat = z_aux @ W_dec
         scale = self.weight * _variance(forward.x) / spread
 
         d_e_hat = scale * mse_gradient(e_hat, e)
-        dh, dW_dec = np.zeros_like(forward.h), np.zeros_like(forward.W_dec)
-        dh[:, dead] = np.where(active, d_e_hat @ forward.W_dec[dead].T, 0)
-        dW_dec[dead] = z_aux.T @ d_e_hat
+        dh = OfUnits(dead, np.where(active, d_e_hat @ W_dec.T, 0), axis=1)
+        dW_dec = OfUnits(dead, z_aux.T @ d_e_hat, axis=0)
         return scale * mse(e_hat, e), {"h": dh, "W_dec": dW_dec}
 
 
@@ -100,7 +150,7 @@ class DeCov:
     def __init__(self, weight: float):
         self.weight = not_negative(weight, "weight")
 
-    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+    def __call__(self, forward: ForwardPass) -> tuple[float, Gradients]:
         """The value, a scalar, and the gradient for "z" (batch, n)."""
         centred = forward.z - forward.z.mean(axis=0)
         between = centred.T @ centred / len(centred)
@@ -128,7 +178,7 @@ class L0:
         self.selector = selector
         self.weight = not_negative(weight, "weight")
 
-    def __call__(self, forward: ForwardPass) -> tuple[float, dict[str, np.ndarray]]:
+    def __call__(self, forward: ForwardPass) -> tuple[float, Gradients]:
         """The value, a scalar, and the gradient for "log_threshold" (n,)."""
         h = forward.h
         value = self.weight * float(self.selector.mask(h).sum(axis=1).mean())

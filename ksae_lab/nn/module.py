@@ -73,6 +73,10 @@ class ForwardPass:
         """True for each unit that is active for any sample, (n,)."""
         return (self.z != 0).any(axis=0)
 
+    def h_of(self, units: np.ndarray) -> np.ndarray:
+        """h of some units (m,), (batch, m)."""
+        return self.h[:, units]
+
 
 class Passes(NamedTuple):
     """What one forward and one backward pass give: the loss, a scalar, its gradients by the names

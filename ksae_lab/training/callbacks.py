@@ -19,6 +19,8 @@ class Scheduled(Callback):
     Chapter 5.
     """
 
+    reads_weights = False
+
     def __init__(self, owner: object, name: str, schedule: Callable[[float], float]):
         getattr(owner, name)
         if not callable(schedule):
@@ -47,6 +49,8 @@ class InputNoise(Callback):
     Source: Vincent et al. (2008).
     Chapter 5.
     """
+
+    reads_weights = False
 
     def __init__(self, scale: float):
         self.scale = not_negative(scale, "scale")

@@ -26,6 +26,8 @@ class DeadUnitMonitor(Callback):
     Chapter 8.
     """
 
+    reads_weights = False
+
     def __init__(self, n_units: int, after: int):
         self.after = checks.whole(after, "after")
         self.silent = np.zeros(checks.whole(n_units, "n_units"), dtype=np.int64)

@@ -39,9 +39,20 @@ class Callback:
 
     Every method does nothing here; a callback overrides those that it needs.
     `state` and `load_state` are for those that remember, so that a training can be resumed.
+    `reads_weights` says whether what it does before or after a step looks at the model's weights,
+    or changes them: an engine that puts work off has to do it first. False, if not, saves that.
 
     Chapter 5.
     """
+
+    reads_weights: bool = True
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether all weights have to be in place after each step."""
+        own = type(self)
+        hooked = own.before_step, own.after_step
+        return self.reads_weights and hooked != (Callback.before_step, Callback.after_step)
 
     def before_step(self, trainer: "Trainer") -> None:
         """Called before each step; `trainer.progress`, a scalar, goes from 0 to 1."""
@@ -122,6 +133,7 @@ class Trainer:
             self.validation = batches.arrays(self.validation)
         self.step = self.make_step(self.model, self.optimizer)
         self._activity, self._steps = Activity(), 0
+        self._flush_often = any(callback.needs_all for callback in self.callbacks)
 
     def fit(self) -> History:
         """Train from `epoch` to `epochs`; `fit` says what is raised."""
@@ -171,26 +183,33 @@ class Trainer:
         """One pass through the data, and the mean loss per sample, a scalar."""
         total, samples = 0.0, 0
         source = self.source
-        for step, batch in enumerate(source.batches(self.rng)):
-            within = step / source.steps if source.steps else 0.0
-            self.progress = (self.epoch + within) / self.epochs
-            self.batch = self.latest = batch
-            n = len(batch[0])
-            for callback in self.callbacks:
-                callback.before_step(self)
-            loss, forward = self.step(self.batch)
-            if not np.isfinite(loss):
-                raise FloatingPointError(
-                    f"The loss is {loss}: the last step was too large, or the numbers in the data "
-                    "are; start again with a lower learning rate."
-                )
-            for callback in self.callbacks:
-                callback.after_step(self, forward)
-            self._activity.note(forward.active)
-            total, samples = total + loss * n, samples + n
-        self.step.flush()
+        try:
+            for step, batch in enumerate(source.batches(self.rng)):
+                within = step / source.steps if source.steps else 0.0
+                self.progress = (self.epoch + within) / self.epochs
+                self.batch = self.latest = batch
+                total, samples = total + self.one_step() * len(batch[0]), samples + len(batch[0])
+        finally:
+            self.step.flush()  # also where somebody stops in the middle
         self._steps = step + 1
         return total / samples
+
+    def one_step(self) -> float:
+        """One step with `batch`, callbacks and all: the loss before it, a scalar."""
+        for callback in self.callbacks:
+            callback.before_step(self)
+        loss, forward = self.step(self.batch)
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is {loss}: the last step was too large, or the numbers in the data "
+                "are; start again with a lower learning rate."
+            )
+        if self._flush_often:
+            self.step.flush()
+        for callback in self.callbacks:
+            callback.after_step(self, forward)
+        self._activity.note(forward.active)
+        return loss
 
 
 MAY_HAVE = ("batch_size", "rng", "callbacks", "make_step")

@@ -1,6 +1,6 @@
 """One step of training: forward, backward, the optimizer's rule, the constraint."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,11 @@ class Step(Protocol):
         """
 
     def flush(self) -> None:
-        """Put all arrays where they belong, before anybody else reads them."""
+        """Put all arrays where they belong, before anybody else reads or changes them."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How the steps are taken, in words and scalars."""
 
 
 class PlainStep:
@@ -44,3 +48,8 @@ class PlainStep:
 
     def flush(self) -> None:
         """Nothing to do: nothing was put off."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """That they are plain, in a word."""
+        return {"engine": "plain"}

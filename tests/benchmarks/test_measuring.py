@@ -211,7 +211,7 @@ def test_peers_take_part_where_they_are(monkeypatch):
 def test_the_rivals_learn_what_the_plain_step_learns(way):
     pytest.importorskip("torch", reason="PyTorch is a peer, and no dependency")
     x = ways.digits()
-    model, adam = ways.settled(60, 5, x, 64, 20)
+    model, adam = ways.settled(60, 40, x, 64, 20)
     adam.epsilon = 1e-14  # PyTorch adds it elsewhere
     taken = ways.steps(model, adam, ["plain", way])
     exact = way == ways.DENSE

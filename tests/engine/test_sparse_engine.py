@@ -1,6 +1,7 @@
 """The sparse engine against the plain step, whose gradients are checked elsewhere."""
 
 import copy
+import json
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis.extra.numpy import arrays
 
 from ksae_lab import (
     SGD,
@@ -26,14 +27,15 @@ from ksae_lab import (
     Scheduled,
     TopK,
     load_model,
-    top_k_mask,
 )
-from ksae_lab.engine import kernels
+from ksae_lab.engine import passes
 from ksae_lab.engine.catch_up import LONGEST
 from ksae_lab.engine.choose import step_of
 from ksae_lab.engine.sparse_step import SparseStep
 from ksae_lab.experiments import checkpoints, config, train
 from ksae_lab.nn.activations import ACTIVATIONS
+from ksae_lab.nn.auxiliary_losses import OfUnits
+from ksae_lab.training.callbacks import Freeze
 from ksae_lab.training.schedules import k_curriculum, linear
 from ksae_lab.training.steps import PlainStep
 
@@ -82,29 +84,11 @@ def assert_same(plain, sparse, rtol):
 
 
 @given(
-    arrays(
-        np.float32,
-        array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=150),
-        elements=st.integers(-3, 3) | st.floats(-9, 9, width=32),
-    ),
-    st.data(),
-)
-def test_the_scan_selects_what_the_mask_does_ties_and_all(h, data):
-    k = data.draw(st.integers(1, h.shape[1]))
-    idx, val = np.empty((len(h), k), np.int64), np.empty((len(h), k), np.float32)
-    kernels.largest(h, idx, val)
-    mask = np.zeros(h.shape, bool)
-    np.put_along_axis(mask, idx, True, axis=1)
-    np.testing.assert_array_equal(mask, top_k_mask(h, k))
-    np.testing.assert_array_equal(np.take_along_axis(h, idx, axis=1), val)
-
-
-@given(
     arrays(np.int64, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.integers(0, 6))
 )
 def test_pairs_are_sorted_by_unit_and_keep_their_order(idx):
     start, pairs = np.empty(8, np.int64), np.empty(idx.size, np.int64)
-    kernels.by_unit(idx, start, pairs)
+    passes.by_unit(idx, start, pairs)
     expected = np.argsort(idx.ravel(), kind="stable")
     np.testing.assert_array_equal(pairs, expected)
     np.testing.assert_array_equal(np.diff(start), np.bincount(idx.ravel(), minlength=7))
@@ -123,6 +107,43 @@ def test_where_no_unit_is_idle_every_step_is_the_plain_one(optimizer, tied, unit
         (a, _), (b, forward) = plain(batch), sparse(batch)
         assert b == pytest.approx(a, rel=1e-10)
         assert forward.z.shape == (BATCH, N) and not sparse.missed.any()
+    assert_same(plain, sparse, 1e-9)
+
+
+class Everything:
+    """A term with a gradient for all that may have one."""
+
+    def __call__(self, forward):
+        rng = np.random.default_rng(0)
+        shapes = {"h": (BATCH, N), "z": (BATCH, N), "W_dec": (N, D), "b_enc": (N,), "b_dec": (D,)}
+        own = {name: 1e-3 * rng.normal(size=shape) for name, shape in shapes.items()}
+        own["h"] = OfUnits(np.array([2, 5]), own["h"][:, [2, 5]], axis=1)
+        return float(forward.h.sum()), own
+
+
+def some_are_dead():
+    monitor = DeadUnitMonitor(N, 1)
+    monitor.silent[[1, 4, 5, 11]] = 1
+    return monitor
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [AuxK(some_are_dead(), 2, weight=1.0)],
+        [DeCov(0.1)],
+        [Everything(), AuxK(some_are_dead(), 3), Everything()],
+    ],
+    ids=["AuxK", "DeCov", "everything"],
+)
+@pytest.mark.parametrize("k", [5, N])
+def test_gradients_from_elsewhere_are_those_of_the_plain_step(losses, tied, k):
+    """Without momentum an idle unit stays where it is, so that all units can be compared."""
+    model = network(k, "elu", tied=tied, auxiliary_losses=losses)
+    plain, sparse = both(model, OPTIMIZERS["sgd"])
+    for batch in batches(5):
+        assert sparse(batch)[0] == pytest.approx(plain(batch)[0], rel=1e-10)
     assert_same(plain, sparse, 1e-9)
 
 
@@ -147,8 +168,10 @@ def test_the_forward_pass_is_the_plain_one():
     x, target = images(9, seed=3), images(9, seed=4)
     (a, one), (b, other) = plain((x, target)), sparse((x, target))
     assert a == pytest.approx(b)
-    for name in ("x", "h", "z", "x_hat", "active"):
+    for name in ("x", "z", "x_hat", "active"):
         np.testing.assert_allclose(getattr(other, name), getattr(one, name), atol=1e-12)
+    with pytest.raises(RuntimeError, match="does not keep the pre-activations"):
+        other.h_of(np.arange(3))  # the weights have changed since
 
 
 @pytest.mark.parametrize("k", [0, 1, N])
@@ -255,6 +278,41 @@ def test_all_that_training_does_goes_on_working():
     assert copy.deepcopy(model).encode(x).shape == (100, 60)
 
 
+def test_what_a_callback_reads_or_changes_between_steps_is_in_its_place():
+    class Watch(Callback):
+        owed = 0
+
+        def after_step(self, trainer, forward):
+            self.owed += np.sum(getattr(trainer.step, "missed", 0))
+
+    ended = {}
+    for engine in ("plain", "sparse"):
+        model, watch = network(k=2, n=60), Watch()
+        frozen = model.W_dec.copy()
+        callbacks = [Freeze(model, "W_dec"), watch]
+        options = {"epochs": 3, "batch_size": 10, "rng": 0, "callbacks": callbacks}
+        model.fit(images(), optimizer=Adam(0.01), engine=engine, **options)
+        np.testing.assert_array_equal(model.W_dec, frozen)
+        assert watch.owed == 0
+        ended[engine] = model.W_enc
+    np.testing.assert_allclose(ended["sparse"], ended["plain"], rtol=1e-3, atol=1e-5)
+
+
+def test_stopped_in_the_middle_of_an_epoch_nobody_owes_anything():
+    class Stop(Callback):
+        reads_weights = False
+
+        def after_step(self, trainer, forward):
+            self.owed, self.step = trainer.step.missed.sum(), trainer.step
+            if trainer.progress > 0.5:
+                raise KeyboardInterrupt
+
+    stop = Stop()
+    options = {"epochs": 1, "batch_size": 10, "rng": 0, "callbacks": stop, "engine": "sparse"}
+    history = network(k=2, n=60).fit(images(), optimizer="adam", **options)
+    assert history.interrupted and stop.owed > 0 and not stop.step.missed.any()
+
+
 def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, monkeypatch):
     np.save(tmp_path / "own.npy", images())
     (tmp_path / "own.yaml").write_text(
@@ -279,6 +337,8 @@ def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, monkeypatch):
     whole, parts = (load_model(tmp_path / name / "model.json") for name in ("whole", "parts"))
     for name, w in whole.state.items():
         assert w.tobytes() == parts.state[name].tobytes(), name
+    card = json.loads((tmp_path / "whole" / "model.json").read_text())
+    assert card["facts"]["steps"]["engine"] == "sparse"
 
 
 # Who may use it
@@ -288,8 +348,6 @@ def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, monkeypatch):
     ("model", "optimizer", "reason"),
     [
         (network(BatchTopK(3)), Adam(), "with TopK"),
-        (network(auxiliary_losses=[DeCov(0.1)]), Adam(), "auxiliary losses"),
-        (network(auxiliary_losses=[AuxK(DeadUnitMonitor(N, 9), 2)]), Adam(), "auxiliary losses"),
         (network(dtype=np.float16), Adam(), "float16"),
         (network(), Adam(lazy=True), "lazy"),
         (network(), type("Own", (Adam,), {})(), "the optimizer Own"),

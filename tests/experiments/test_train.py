@@ -270,6 +270,7 @@ def test_a_training_leaves_model_history_and_settings(settings, dataset, tmp_pat
             "validation_mse": history.validation[-1],
             "dead_in_training": history.logs["dead"][-1],
         },
+        "steps": {"engine": "plain"},
     }
 
 

@@ -128,8 +128,29 @@ def test_every_name_on_the_face_is_there_and_is_what_its_module_calls_so():
     assert int(done.stdout) > 30
 
 
-COMPILED = "ksae_lab.engine.kernels"  # imports numba, which changes filters of warnings
-QUIET = sorted(m for m in MODULES if room_of(m) not in LOUD | {"__main__"} and m != COMPILED)
+def at_once(source: str) -> set[str]:
+    """The full names of what is imported with a module, not only by one of its functions."""
+    tree = ast.parse(source)
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return imported(ast.unparse(ast.Module(imports, [])))
+
+
+def compiled() -> set[str]:
+    """The modules that bring numba, which imports SciPy and changes filters of warnings."""
+    behind = {name: at_once(path.read_text()) for name, path in MODULES.items()}
+    found, more = set[str](), {"numba"}
+    while more:
+        found |= more
+        more = {
+            name
+            for name, names in behind.items()
+            if modules_behind(names) & found or any(n.startswith("numba") for n in names)
+        } - found
+    return found - {"numba"}
+
+
+COMPILED = compiled()
+QUIET = sorted(m for m in MODULES if room_of(m) not in LOUD | {"__main__"} and m not in COMPILED)
 QUIET_IMPORT = f"""
 import importlib, sys, warnings
 import numpy as np

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.nn.auxiliary_losses import AuxK, DeCov
+from ksae_lab.nn.auxiliary_losses import AuxK, DeCov, OfUnits, add_up, in_full
 from ksae_lab.nn.module import ForwardPass
 
 B, D, N = 6, 5, 8
@@ -56,7 +56,9 @@ def test_gradients_agree_with_central_differences(term, names, seed):
     assert value > 0
     assert sorted(gradients) == sorted(names)
     for name in names:
-        np.testing.assert_allclose(gradients[name], slopes(term, batch, name), atol=1e-8)
+        np.testing.assert_allclose(
+            in_full(gradients[name], N), slopes(term, batch, name), atol=1e-8
+        )
 
 
 def test_aux_k_is_the_share_of_the_leftover_that_stays():
@@ -77,15 +79,26 @@ def test_aux_k_is_the_share_of_the_leftover_that_stays():
 def test_aux_k_uses_the_k_aux_largest_of_the_dead_only():
     h = np.tile(np.arange(1.0, N + 1), (B, 1))
     _, gradients = AuxK(Monitor(0, 2, 5), k_aux=2)(seen(h=h))
-    assert np.flatnonzero(gradients["h"].any(axis=0)).tolist() == [2, 5]
-    assert np.flatnonzero(gradients["W_dec"].any(axis=1)).tolist() == [2, 5]
+    h, W_dec = (in_full(gradients[name], N) for name in ("h", "W_dec"))
+    assert np.flatnonzero(h.any(axis=0)).tolist() == [2, 5]
+    assert np.flatnonzero(W_dec.any(axis=1)).tolist() == [2, 5]
 
 
 def test_a_dead_unit_at_exactly_zero_is_not_active():
     batch = seen(h=np.zeros((B, N)))
     value, gradients = AuxK(Monitor(2), k_aux=1)(batch)
     assert value > 0
-    assert not gradients["h"].any() and not gradients["W_dec"].any()
+    assert not gradients["h"].values.any() and not gradients["W_dec"].values.any()
+
+
+def test_several_terms_are_added_up_with_their_zeros_or_without():
+    few = OfUnits(np.array([1, 6]), np.ones((B, 2)), axis=1)
+    rows = OfUnits(np.array([3]), np.ones((1, D)), axis=0)
+    terms = [lambda f: (1.0, {"h": few}), lambda f: (2.0, {"h": np.ones((B, N)), "W_dec": rows})]
+    value, gradients = add_up(terms, seen())
+    assert value == 3.0 and gradients["W_dec"] is rows
+    assert gradients["h"][0].tolist() == [1, 2, 1, 1, 1, 1, 2, 1]
+    assert in_full(rows, N).sum(axis=1).tolist() == [0, 0, 0, D, 0, 0, 0, 0]
 
 
 def test_aux_k_has_the_published_weight():

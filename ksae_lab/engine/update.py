@@ -1,0 +1,189 @@
+"""The gradient of each selected unit, used up at once by the optimizer's rule, unit after unit.
+
+Weights lie unit by unit, (n, d); a unit's row is its weights and two memories. Sums are taken in
+one order, whatever the number of threads, so that the same step gives the same bits.
+"""
+
+import numpy as np
+from numba import njit
+
+from ksae_lab.engine.compiled import EXACT, LOOSE
+from ksae_lab.engine.quantised import describe
+
+SGD, RMSPROP, ADAGRAD, ADAM = range(4)
+
+
+@njit(**LOOSE)
+def _idle(row, owed, rule, eps):  # type: ignore[no-untyped-def]
+    """Let a row (weights and two memories) go through the steps that it owes, see `catch_up`."""
+    w, s, v = row
+    drift, keep, keep_v = owed
+    if rule == ADAM:
+        for j in range(len(w)):
+            w[j] -= drift * s[j] / (np.sqrt(v[j]) + eps)
+            s[j] *= keep
+            v[j] *= keep_v
+    elif rule == SGD:
+        for j in range(len(w)):
+            w[j] += drift * s[j]
+            s[j] *= keep
+    elif rule == RMSPROP:
+        for j in range(len(w)):
+            s[j] *= keep
+
+
+@njit(**LOOSE)
+def _step(row, g, rule, settings):  # type: ignore[no-untyped-def]
+    """The step of a rule for one row, as `ksae_lab.training.optimizers` has it."""
+    w, s, v = row
+    # An integer beside a float32 would make float64 of all.
+    rate, one = settings[0], w.dtype.type(1)
+    if rule == ADAM:
+        take_1, take_2, eps = one - settings[1], one - settings[2], settings[3]
+        for j in range(len(w)):
+            s[j] += take_1 * (g[j] - s[j])
+            v[j] += take_2 * (g[j] * g[j] - v[j])
+            w[j] -= rate * s[j] / (np.sqrt(v[j]) + eps)
+    elif rule == SGD:
+        momentum = settings[1]
+        for j in range(len(w)):
+            s[j] = momentum * s[j] - rate * g[j]
+            w[j] += s[j]
+    elif rule == RMSPROP:
+        rho, eps = settings[1], settings[3]
+        for j in range(len(w)):
+            s[j] = rho * s[j] + (one - rho) * (g[j] * g[j])
+            w[j] -= rate * g[j] / np.sqrt(s[j] + eps)
+    else:
+        eps = settings[3]
+        for j in range(len(w)):
+            s[j] += g[j] * g[j]
+            w[j] -= rate * g[j] / np.sqrt(s[j] + eps)
+
+
+@njit(**LOOSE)
+def _to_length_one(w):  # type: ignore[no-untyped-def]
+    squares = w[0] * 0
+    for j in range(len(w)):
+        squares += w[j] * w[j]
+    if squares > 0:
+        inverse = w.dtype.type(1 / np.sqrt(squares))
+        for j in range(len(w)):
+            w[j] *= inverse
+
+
+@njit(**LOOSE)
+def _add_up(out, amounts, places, rows, k):  # type: ignore[no-untyped-def]
+    """Add to out (d,) the rows that a unit's pairs belong to, (batch, d), each times its amount."""
+    d, i = len(out), 0
+    while i + 4 <= len(places):  # four at a time: so `out` is written a quarter as often
+        p, q, s, t = places[i], places[i + 1], places[i + 2], places[i + 3]
+        a, b, c, e = amounts[p], amounts[q], amounts[s], amounts[t]
+        A, B, C, E = rows[p // k], rows[q // k], rows[s // k], rows[t // k]
+        for j in range(d):
+            out[j] += (a * A[j] + b * B[j]) + (c * C[j] + e * E[j])
+        i += 4
+    while i < len(places):
+        a, A = amounts[places[i]], rows[places[i] // k]
+        for j in range(d):
+            out[j] += a * A[j]
+        i += 1
+
+
+@njit(**EXACT)
+def _row(arrays, u):  # type: ignore[no-untyped-def]
+    return arrays[0][u], arrays[1][u], arrays[2][u]
+
+
+@njit(**EXACT)
+def _catch_up(u, missed, tables, parts, rule, settings):  # type: ignore[no-untyped-def]
+    """Let unit u go through the steps that it has missed, in all that belongs to it."""
+    enc, dec, bias, tied = parts
+    late = missed[u]
+    missed[u] = 0
+    owed = (tables[0][late], tables[1][late], tables[2][late])
+    if not tied:
+        _idle(_row(enc, u), owed, rule, settings[3])
+    _idle(_row(dec, u), owed, rule, settings[3])
+    _idle(_row(bias, u), owed, rule, settings[3])
+
+
+@njit(**EXACT)
+def _settle(u, parts, unit_norm, known, slack, bytes_):  # type: ignore[no-untyped-def]
+    """What is to hold again when the weights of unit u have changed."""
+    enc, dec, _, _ = parts
+    if unit_norm:
+        _to_length_one(dec[0][u])
+    describe(u, enc[0][u], known, slack, bytes_)
+
+
+@njit(**LOOSE)
+def update(  # type: ignore[no-untyped-def]
+    first, end, size, work, more, missed, tables, parts, rule, settings, unit_norm, screen, db
+):
+    """Change the units of parts first to end, `size` units each, that have a gradient.
+
+    `work` is (pairs, start, z, dh, error, x): z and dh (batch · k,), x (batch, d) what the encoder
+    saw, less b_dec, and `error` (batch, d) ∂loss/∂x̂. `more` is (where, enc, dec, bias): gradients
+    from elsewhere, (m, d), (m, d) and (m, 1), and for each unit which of them is its own, or −1.
+    `parts` are encoder, decoder and bias, each as (weights, first memory, second memory), and
+    whether the first two are one; weights are (n, d), those of the bias (n, 1). `missed` (n,)
+    counts the steps that a unit owes; `tables` say what they come to, see `catch_up`. `screen` is
+    what a screen knows, and its slack. A row of db (parts, d) becomes less by what b_dec takes
+    away from the encoder's input.
+
+    Chapter 5.
+    """
+    pairs, start, z, dh, error, x = work
+    where, more_enc, more_dec, more_bias = more
+    enc, dec, bias, tied = parts
+    known, slack = screen
+    n, d = dec[0].shape
+    k = len(pairs) // max(len(x), 1)
+    of_dec, of_enc = np.empty(d, x.dtype), np.empty(d, x.dtype)
+    of_bias = np.empty(1, x.dtype)
+    bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
+    for part in range(first, end):
+        for u in range(part * size, min((part + 1) * size, n)):
+            mine = pairs[start[u] : start[u + 1]]
+            if not len(mine) and where[u] < 0:
+                if missed[u] == len(tables[0]) - 1:  # the tables end there
+                    _catch_up(u, missed, tables, parts, rule, settings)
+                    _settle(u, parts, unit_norm, known, slack, bytes_)
+                missed[u] += 1
+                continue
+            of_dec[:], of_enc[:], of_bias[:] = 0, 0, 0
+            if where[u] >= 0:
+                of_dec[:], of_enc[:] = more_dec[where[u]], more_enc[where[u]]
+                of_bias[:] = more_bias[where[u]]
+            _add_up(of_dec, z, mine, error, k)
+            _add_up(of_enc, dh, mine, x, k)
+            for p in mine:
+                of_bias[0] += dh[p]
+            weights = enc[0][u]  # those of the forward pass
+            for j in range(d):
+                db[part, j] -= of_bias[0] * weights[j]
+            if missed[u]:
+                _catch_up(u, missed, tables, parts, rule, settings)
+            if tied:
+                for j in range(d):
+                    of_dec[j] += of_enc[j]
+            else:
+                _step(_row(enc, u), of_enc, rule, settings)
+            _step(_row(dec, u), of_dec, rule, settings)
+            _step(_row(bias, u), of_bias, rule, settings)
+            _settle(u, parts, unit_norm, known, slack, bytes_)
+
+
+@njit(**EXACT)
+def flush(first, end, missed, tables, parts, rule, settings, unit_norm, screen):  # type: ignore[no-untyped-def]
+    """Let units first to end catch up with the steps that they have missed, as in `update`.
+
+    Chapter 8.
+    """
+    known, slack = screen
+    bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
+    for u in range(first, end):
+        if missed[u]:
+            _catch_up(u, missed, tables, parts, rule, settings)
+            _settle(u, parts, unit_norm, known, slack, bytes_)
