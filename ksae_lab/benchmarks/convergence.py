@@ -65,7 +65,7 @@ def curves(n: int, k: int, seed: int, epochs: int) -> dict[str, Curve]:
     taken = ways.steps(model, Adam(), ways.at_hand(COMPARED))
     warm = ways.steps(model, Adam(), taken)  # compiles; these are thrown away
     for step in warm.values():
-        step((x[:BATCH],))
+        step((ways.batches(x, BATCH, 1)[0],))
     del warm
     found: dict[str, Curve] = {way: [(0.0, model.error(unseen))] for way in taken}
     rng = np.random.default_rng(seed)

@@ -79,7 +79,7 @@ def compare(x: np.ndarray, n: int, k: int, batch: int, steps: int, settling: int
             told |= {
                 "touched": used,
                 "update_bytes": moved,
-                "facts": getattr(taken[name], "facts", {}),
+                "facts": taken[name].facts,
             }
         result.append(told)
     return result

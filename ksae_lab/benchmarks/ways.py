@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,8 +21,8 @@ PRODUCT = "product"  # of the encoder, in float32: the floor of every dense meth
 
 MAKERS: dict[str, Callable[[Any, Any], Any]] = {
     PLAIN: PlainStep,
-    ENGINE: SparseStep,
-    SCREENED: SparseStep,
+    ENGINE: partial(SparseStep, screen=False, threads=1),
+    SCREENED: partial(SparseStep, screen=True, threads=1),
     DENSE: torch_steps.Dense,
     AUTOCAST: torch_steps.Autocast,
     BY_HAND: torch_steps.ByHand,
