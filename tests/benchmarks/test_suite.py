@@ -123,10 +123,23 @@ def test_a_row_without_its_fields_is_an_error(made_up, monkeypatch):
 
 
 def test_without_a_name_all_are_run_once_and_every_name_has_a_module_and_a_picture():
-    there = suite.chosen([])
-    assert there[:5] == ["speed", "scale", "quality", "memory", "convergence"]
+    everyone = ["speed", "scale", "quality", "memory", "convergence", "inference"]
+    assert suite.chosen([]) == everyone == list(plots.PLOTS)
     assert suite.chosen(["memory", "speed", "memory"]) == ["memory", "speed"]
-    assert set(there) <= set(plots.PLOTS) | {"inference"}
+
+
+def test_codes_are_drawn_by_way_batch_and_size():
+    ways_of_coding, batches, sizes = ("NumPy", "int8"), (1, 256), (60, 90)
+    rows = [
+        row("inference", way, batch=batch, n=n, median_ms=n * batch + i)
+        for i, way in enumerate(ways_of_coding)
+        for batch in batches
+        for n in sizes
+    ]
+    axes = plots.draw("inference", rows).axes
+    assert [ax.get_title() for ax in axes] == ["Codes of 1 at a time", "Codes of 256 at a time"]
+    lines = [[list(line.get_xdata()) for line in ax.lines] for ax in axes]
+    assert lines == [[[60, 61], [90, 91]], [[15360, 15361], [23040, 23041]]]
 
 
 def test_the_table_shows_what_there_is():
