@@ -96,8 +96,12 @@ def measured_gbs() -> float:
     Chapter 17.
     """
     array = np.ones(MOVED // 4, dtype=np.float32)
-    median = _median(lambda _: np.negative(array, out=array))
-    if not (array == (-1.0) ** (TURNS % 2)).all():
+
+    def turn(_: np.ndarray) -> None:
+        np.negative(array, out=array)
+
+    median = _median(turn)
+    if abs(array[0]) != 1 or (array != array[0]).any():
         raise FloatingPointError("Numbers that changed signs are others; test this memory.")
     return 2 * array.nbytes / median / 1e9
 
