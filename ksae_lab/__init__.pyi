@@ -27,6 +27,7 @@ from .models.k_sparse import KSparseAutoencoder as KSparseAutoencoder
 from .models.krotov_hopfield import KrotovHopfield as KrotovHopfield
 from .models.network import Network as Network
 from .models.scaled import Scaled as Scaled
+from .models.screened_encoder import ScreenedEncoder as ScreenedEncoder
 from .models.sparse_coding import SparseCoding as SparseCoding
 from .models.sparse_dream import SparseDream as SparseDream
 from .models.two_step import TwoStepEncoder as TwoStepEncoder

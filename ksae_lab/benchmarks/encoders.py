@@ -18,11 +18,12 @@ import numpy as np
 from ksae_lab.inference.sparse_codes import SparseCodes, select
 from ksae_lab.models.int8_encoder import Int8Encoder
 from ksae_lab.models.k_sparse import KSparseAutoencoder
+from ksae_lab.models.screened_encoder import ScreenedEncoder
 
 Way = Callable[[np.ndarray], Any]
 
-DENSE, NUMPY, ENGINE = "NumPy, dense", "NumPy, k places", "compiled, k places"
-INT8, EXACT = "int8", "int8, exact"
+DENSE, NUMPY, COMPILED = "NumPy, dense", "NumPy, k places", "compiled, k places"
+INT8, SCREENED = "int8", "engine, screened"
 KERAS, ONNX, ONNX_INT8 = "Keras", "onnxruntime", "onnxruntime, int8"
 OMP, CODER = "scikit-learn, OMP", "SparseCoder, {}"
 LARGEST_GRAM = 4096  # units; a Gram matrix of 16,384 takes a gigabyte, and each call copies it
@@ -41,9 +42,9 @@ def encoders(model: KSparseAutoencoder) -> dict[str, Way]:
         NUMPY: lambda x: select(
             model.pre_activations(x), model.selector, model.phi, compiled=False
         ),
-        ENGINE: model.encode_sparse,
+        COMPILED: model.encode_sparse,
         INT8: Int8Encoder(model).encode_sparse,
-        EXACT: Int8Encoder(model, exact=True).encode_sparse,
+        SCREENED: ScreenedEncoder(model).encode_sparse,
     }
     if find_spec("tensorflow") and find_spec("keras"):
         ways[KERAS] = _keras(model)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ksae_lab.benchmarks import encoders, timing, ways
+from ksae_lab.models.k_sparse import KSparseAutoencoder
 
 Row = dict[str, Any]
 
@@ -36,33 +37,38 @@ def rows(quick: bool) -> Iterator[Row]:
     """
     train, test = ways.digits(), ways.digits(part="test")
     steps, batch = QUICK_SETTLING if quick else SETTLING
+    calls = dict.fromkeys(CALLS, QUICK_CALLS) if quick else CALLS
+    searches = QUICK_SEARCHES if quick else SEARCHES
     for n, k in QUICK_SIZES if quick else SIZES:
         model, _ = ways.settled(n, k, train, batch, steps)
-        own = encoders.dense(model.encode(test[:JUDGED]))
-        groups = (
-            (encoders.encoders(model), CALLS),
-            (encoders.searches(model, train), dict.fromkeys(CALLS, SEARCHES)),
-        )
-        for one_pass, (group, counts) in zip((True, False), groups, strict=True):
-            worth = {name: judged(model, own, way, test[:JUDGED]) for name, way in group.items()}
-            for size, calls in counts.items():
-                if size > ALONE and n > LARGEST and not one_pass:
-                    continue
-                calls = (QUICK_CALLS if one_pass else QUICK_SEARCHES) if quick else calls
-                images = ways.batches(test, size, timing.WARM + calls)
-                doing = {ways.PRODUCT: lambda x, W=model.W_enc: x @ W, **group}
-                seconds = timing.take_turns(doing, images, f"inference, n = {n}")
-                for name, each in seconds.items():
-                    if name == ways.PRODUCT and not one_pass:
-                        continue
-                    ratio = float(np.median(each) / np.median(seconds[ways.PRODUCT]))
-                    yield (
-                        {"benchmark": "inference", "n": n, "k": k, "d": test.shape[1]}
-                        | {"batch": size, "way": name}
-                        | told(each, size)
-                        | {"ratio_to_product": ratio}
-                        | worth.get(name, {})
-                    )
+        yield from compare(model, encoders.encoders(model), test, calls)
+        few = dict.fromkeys(CALLS if n <= LARGEST else (ALONE,), searches)
+        for row in compare(model, encoders.searches(model, train), test, few):
+            if row["way"] != ways.PRODUCT:  # with more calls it has its rows
+                yield row
+
+
+def compare(
+    model: KSparseAutoencoder, group: dict[str, encoders.Way], x: np.ndarray, calls: dict[int, int]
+) -> Iterator[Row]:
+    """A row for each size of batch in `calls`, which says how often, and each way of a group.
+
+    They encode images of x (images, d), and take turns with the product of W_enc.
+
+    Chapter 17.
+    """
+    own = model.encode(x[:JUDGED])
+    worth = {name: judged(model, own, way, x[:JUDGED]) for name, way in group.items()}
+    W_enc, (n, d) = model.W_enc, model.W_dec.shape
+    doing: dict[str, encoders.Way] = {ways.PRODUCT: lambda x: x @ W_enc, **group}
+    for batch, count in calls.items():
+        images = ways.batches(x, batch, timing.WARM + count)
+        seconds = timing.take_turns(doing, images, f"inference, n = {n}")
+        product = float(np.median(seconds[ways.PRODUCT]))
+        for way, each in seconds.items():
+            named = {"benchmark": "inference", "n": n, "k": model.k, "d": d, "batch": batch}
+            times = told(each, batch) | {"ratio_to_product": float(np.median(each)) / product}
+            yield named | {"way": way} | times | worth.get(way, {})
 
 
 def told(seconds: np.ndarray, batch: int) -> Row:
@@ -75,7 +81,7 @@ def told(seconds: np.ndarray, batch: int) -> Row:
     return timing.summary(seconds) | {"p99_ms": slow, "codes_per_second": rate}
 
 
-def judged(model: Any, own: np.ndarray, way: encoders.Way, x: np.ndarray) -> Row:
+def judged(model: KSparseAutoencoder, own: np.ndarray, way: encoders.Way, x: np.ndarray) -> Row:
     """What a way's codes of x (images, d) are worth beside the model's `own` (images, n).
 
     `active` is the mean number of units that are not zero, and `same_units` the share of those of
