@@ -180,10 +180,9 @@ def roofline(verdict: Verdict, rows: Sequence[Row], machine: Mapping[str, Any]) 
     asked = min(own * found.asked for found in verdict.parts if found.met is False)
     row = next(row for row in _at(rows, line) if row["way"] == verdict.engine)
     moved = row["update_bytes"]
-    least = 1e3 * moved / (machine["gbs_copy"] * 1e9)
-    parts = (
-        f"the update moves {moved / 1e6:,.0f} MB at the {machine['gbs_copy']:.1f} GB/s of a copy"
-    )
+    memory = machine["gbs_in_place"]
+    least = 1e3 * moved / (memory * 1e9)
+    parts = f"the update moves {moved / 1e6:,.0f} MB at the {memory:.1f} GB/s of memory"
     if verdict.engine != ways.SCREENED:
         least += times[ways.PRODUCT]
         parts = f"the product takes {times[ways.PRODUCT]:.2f} ms and {parts}"

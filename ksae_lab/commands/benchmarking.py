@@ -76,7 +76,7 @@ def _about(card: dict[str, Any]) -> str:
         {
             "processor": f"{card['processor']}, {card['cores']} cores, of which one is used",
             "float32 product": f"{card['gflops_float32_product']:.1f} GFLOP/s",
-            "copy": f"{card['gbs_copy']:.1f} GB/s, read and written",
+            "memory": f"{card['gbs_in_place']:.1f} GB/s, read and written in place",
             "peers": ", ".join(f"{name} {peers[name]}" for name in machine.PEERS),
         }
     )

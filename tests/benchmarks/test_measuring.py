@@ -142,14 +142,14 @@ def test_a_law_needs_three_positive_points(sizes, times, said):
 def small(monkeypatch):
     """Speeds are measured of less than they should be: a matter of milliseconds."""
     monkeypatch.setattr(machine, "SHAPE", (8, 16, 32))
-    monkeypatch.setattr(machine, "COPIED", 2**16)
+    monkeypatch.setattr(machine, "MOVED", 2**16)
 
 
 def test_the_card_says_what_the_machine_is(small, monkeypatch):
     monkeypatch.setattr(machine, "PEERS", ("numpy", "no-such-package"))
     with threadpoolctl.threadpool_limits(1):
         card = machine.card()
-    assert card["processor"] and card["gflops_float32_product"] > 0 and card["gbs_copy"] > 0
+    assert card["processor"] and card["gflops_float32_product"] > 0 and card["gbs_in_place"] > 0
     assert card["peers"] == {"numpy": np.__version__, "no-such-package": "absent"}
     assert card["blas"] and {pool["threads"] for pool in card["blas"]} == {1}
     assert card["instruction_sets"] == "unknown" or set(card["instruction_sets"]) == set(

@@ -24,7 +24,7 @@ CARD = {
     "processor": "P",
     "cores": 2,
     "gflops_float32_product": 30.0,
-    "gbs_copy": 8.0,
+    "gbs_in_place": 8.0,
     "peers": {name: machine.ABSENT for name in machine.PEERS},
 }
 
@@ -146,7 +146,7 @@ def test_the_table_shows_what_there_is():
 @pytest.mark.slow
 def test_a_quick_run_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "QUICK_SIZES", ((100, 10, 32),))
-    monkeypatch.setattr(machine, "COPIED", 2**20)
+    monkeypatch.setattr(machine, "MOVED", 2**20)
     path, folder = tmp_path / "out.json", tmp_path / "plots"
     words = ["--quick", "--json", str(path), "--plots", str(folder)]
     assert main(["benchmark", "speed", *words]) == 0
