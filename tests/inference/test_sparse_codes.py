@@ -219,7 +219,10 @@ def test_from_dense_and_back(z):
     half = len(z) // 2
     assert_same(SparseCodes.joined([codes[:half], codes[half:]]), z)
     parts = [SparseCodes.of_dense(z[:half]), SparseCodes.of_dense(z[half:])]  # of other widths
-    assert_same(SparseCodes.joined(parts), z)
+    joined = SparseCodes.joined(parts)
+    assert_same(joined, z)
+    empty = joined.values == 0  # places are empty at the end of a row
+    assert (empty[:, :-1] <= empty[:, 1:]).all()
 
 
 def test_indices_in_any_order_mean_the_same():

@@ -1,5 +1,6 @@
 """KSparseCoder: what it learns, what it accepts and refuses, and the company it keeps."""
 
+import copy
 import pickle
 from functools import partial
 from itertools import permutations
@@ -127,6 +128,8 @@ def test_many_rows_are_taken_in_chunks(fitted, monkeypatch):
     monkeypatch.setattr(rows, "CHUNK", 100)
     np.testing.assert_allclose(fitted.transform(X_TEST), whole[0], atol=1e-9)
     assert fitted.score(X_TEST) == pytest.approx(whole[1])
+    fitted = copy.deepcopy(fitted).set_params(sparse_output=True)
+    np.testing.assert_allclose(fitted.transform(X_TEST).toarray(), whole[0], atol=1e-9)
 
 
 def test_numbers_of_single_precision_stay_so():
