@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-Item = TypeVar("Item")
 WARM = 3  # first turns that are not counted: compiling, first touches of memory
 
 
-def bar(items: Iterable[Item], name: str, total: int | None = None) -> Iterable[Item]:
+def bar(items: Iterable[Any], name: str, total: int | None = None) -> Iterable[Any]:
     """The items, with a bar that shows how many are done; none in a log file.
 
     Chapter 5.

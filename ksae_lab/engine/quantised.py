@@ -37,7 +37,7 @@ class Units(NamedTuple):
 class Rows(NamedTuple):
     """What a screen knows of a batch: for each row how much its score is wrong by, and its bytes.
 
-    A score is off by no more than `a` · norm + `b` · error of the unit; bytes_ (batch, d), uint8,
+    A score is off by no more than `a` · norm + `b` · error of the unit; `bytes_` (batch, d), uint8,
     with rows and columns filled up to whole tiles.
 
     Chapter 5.
@@ -55,7 +55,7 @@ def rounding(d: int, dtype: np.dtype) -> Any:
     Twice, for the two scores that are compared, and with room for the bias, for the bound's own
     rounding, and for lengths that were summed up by the same arithmetic. A scalar of `dtype`.
 
-    Source: Higham (2002), section 3.1: |error| ≤ γ_d |x|ᵀ|w|, in whatever order the sum is taken.
+    Source: Higham (2002), section 3.1: γ_d times the sum of the products' magnitudes, in any order.
     Chapter 5.
     """
     return np.dtype(dtype).type(1.01 * (d + 8) * np.finfo(dtype).eps)
@@ -109,7 +109,7 @@ def _scale(row):  # type: ignore[no-untyped-def]
 def describe(u, w, known, slack, bytes_):  # type: ignore[no-untyped-def]
     """Write down what a screen needs of unit u with weights w (d,); `bytes_` is room for its own.
 
-    bytes_ has as many int8 as a unit has in `known.bytes_`, the last ones 0.
+    `bytes_` has as many int8 as a unit has in `known.bytes_`, the last ones 0.
 
     Chapter 5.
     """
