@@ -32,7 +32,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing.
 
-    Lab 11.
+    Lab 2.
     """
     sizes, epochs = (QUICK_SIZES, QUICK_EPOCHS) if quick else (SIZES, EPOCHS)
     for n, k in sizes:
@@ -58,14 +58,14 @@ def curves(n: int, k: int, seed: int, epochs: int) -> dict[str, Curve]:
 
     Raises what `rows` raises.
 
-    Lab 11.
+    Lab 2.
     """
     x, unseen = ways.digits(), ways.digits(part="val")
     model = ways.network(n, k, x, seed)
     taken = ways.steps(model, Adam(), ways.at_hand(COMPARED))
     warm = ways.steps(model, Adam(), taken)  # compiles; these are thrown away
     for step in warm.values():
-        step((x[:BATCH],))
+        step((ways.batches(x, BATCH, 1)[0],))
     del warm
     found: dict[str, Curve] = {way: [(0.0, model.error(unseen))] for way in taken}
     rng = np.random.default_rng(seed)
@@ -85,7 +85,7 @@ def curves(n: int, k: int, seed: int, epochs: int) -> dict[str, Curve]:
 def reached(curve: Curve, level: float) -> float | None:
     """Seconds at the first epoch's end at which the error was at most `level`; None if never.
 
-    Lab 11.
+    Lab 2.
     """
     return next((seconds for seconds, error in curve if error <= level), None)
 

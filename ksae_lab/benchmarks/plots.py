@@ -32,7 +32,7 @@ def draw(name: str, rows: Sequence[Row]) -> Any:
 
     Raises `ImportError` where matplotlib is missing.
 
-    Chapter 17.
+    Chapter 5.
     """
     import matplotlib.pyplot as plt
 
@@ -40,7 +40,7 @@ def draw(name: str, rows: Sequence[Row]) -> Any:
 
     with plt.rc_context():
         figures.use_style()
-        fig = PLOTS.get(name, by_way)(figures, rows)
+        fig = PLOTS[name](figures, rows)
         for ax in fig.axes:
             ax.minorticks_off()
     return fig
@@ -49,7 +49,7 @@ def draw(name: str, rows: Sequence[Row]) -> Any:
 def speed(figures: Any, rows: Sequence[Row]) -> Any:
     """Time of a step against n, for each way, in the encoder's product of that size.
 
-    Chapter 17.
+    Chapter 5.
     """
     fig, ax = figures.canvas(5.0)
     for way in _ways(rows):
@@ -64,7 +64,7 @@ def speed(figures: Any, rows: Sequence[Row]) -> Any:
 def scale(figures: Any, rows: Sequence[Row]) -> Any:
     """Time against each size that varies; the exponents stand in the panels' titles.
 
-    Chapter 17.
+    Chapter 5.
     """
     varied = list(dict.fromkeys(row["varies"] for row in rows))
     fig, axes = figures.canvas(2.6 * len(varied) + 0.7, len(varied), squeeze=False)
@@ -88,7 +88,7 @@ def scale(figures: Any, rows: Sequence[Row]) -> Any:
 def errors(figures: Any, rows: Sequence[Row]) -> Any:
     """By how many percent the engine's error is above the plain one's, with intervals over seeds.
 
-    Chapter 17.
+    Chapter 5.
     """
     fig, ax = figures.canvas(3.2)
     told = [row for row in rows if row["way"] == quality.DIFFERENCE]
@@ -112,7 +112,7 @@ def errors(figures: Any, rows: Sequence[Row]) -> Any:
 def memory(figures: Any, rows: Sequence[Row]) -> Any:
     """Bytes that a step needs for itself, against n, beside batch · n and batch · k numbers.
 
-    Chapter 17.
+    Chapter 5.
     """
     fig, ax = figures.canvas(4.4)
     measured = [row for row in rows if row["n"]]
@@ -136,7 +136,7 @@ def memory(figures: Any, rows: Sequence[Row]) -> Any:
 def convergence(figures: Any, rows: Sequence[Row]) -> Any:
     """Validation error against seconds of training, a panel for each n and a line for each seed.
 
-    Chapter 17.
+    Chapter 5.
     """
     sizes = sorted({row["n"] for row in rows})
     fig, axes = figures.canvas(3.0 * len(sizes) + 0.8, len(sizes), squeeze=False)
@@ -151,21 +151,27 @@ def convergence(figures: Any, rows: Sequence[Row]) -> Any:
     return fig
 
 
-def by_way(figures: Any, rows: Sequence[Row]) -> Any:
-    """The times of each way, on a line of its own: what any benchmark has.
+def inference(figures: Any, rows: Sequence[Row]) -> Any:
+    """Time of each way of making codes, a panel for each batch and a mark for each n.
 
-    Chapter 17.
+    Chapter 5.
     """
-    timed = [row for row in rows if row["median_ms"] is not None]
-    names = list(dict.fromkeys(row["way"] for row in timed))
-    fig, ax = figures.canvas(1.2 + 0.45 * len(names))
-    for i, name in enumerate(names):
-        own = [row["median_ms"] for row in timed if row["way"] == name]
-        ax.plot(own, [i] * len(own), "o", color=LOOKS[ways.ENGINE][0])
-    ax.set_yticks(range(len(names)), names, fontsize=9)
-    ax.set(title=timed[0]["benchmark"], xlabel="milliseconds", xscale="log")
+    names, panels, sizes = ([*dict.fromkeys(row[key] for row in rows)] for key in _BY)
+    fig, axes = figures.canvas((1.0 + 0.3 * len(names)) * len(panels), len(panels), squeeze=False)
+    for i, (batch, ax) in enumerate(zip(panels, axes.flat, strict=True)):
+        for n, (colour, mark) in zip(sizes, list(LOOKS.values())[1:], strict=False):
+            own = [row for row in rows if (row["batch"], row["n"]) == (batch, n)]
+            at = [names.index(row["way"]) for row in own]
+            label = None if i else f"n = {n:,}"
+            ax.plot([row["median_ms"] for row in own], at, mark, color=colour, label=label)
+        ax.set_yticks(range(len(names)), names, fontsize=9)
+        ax.invert_yaxis()
+        ax.set(title=f"Codes of {batch:,} at a time", xlabel="milliseconds", xscale="log")
+    figures.name_lines(fig)
     return fig
 
+
+_BY = ("way", "batch", "n")
 
 PLOTS: dict[str, Callable[[Any, Sequence[Row]], Any]] = {
     "speed": speed,
@@ -173,6 +179,7 @@ PLOTS: dict[str, Callable[[Any, Sequence[Row]], Any]] = {
     "quality": errors,
     "memory": memory,
     "convergence": convergence,
+    "inference": inference,
 }
 
 

@@ -8,7 +8,6 @@ fields; what it does not measure is None.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,15 @@ MODULES = {
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """The benchmarks of these names, or all that there are.
+    """The benchmarks of these names, or all.
 
     Raises `ValueError` for a name that is none.
 
-    Chapter 17.
+    Chapter 5.
     """
-    there = [name for name, module in MODULES.items() if find_spec(module)]
-    if wrong := [name for name in names if name not in there]:
-        raise ValueError(f"There is no benchmark {wrong[0]!r}; choose from {', '.join(there)}.")
-    return list(dict.fromkeys(names)) or there
+    if wrong := [name for name in names if name not in MODULES]:
+        raise ValueError(f"There is no benchmark {wrong[0]!r}; choose from {', '.join(MODULES)}.")
+    return list(dict.fromkeys(names)) or list(MODULES)
 
 
 def run(
@@ -47,7 +45,7 @@ def run(
 
     Raises what the benchmarks raise, and `ValueError` for a row that lacks one of `FIELDS`.
 
-    Chapter 17.
+    Chapter 5.
     """
     from threadpoolctl import threadpool_limits
 
@@ -69,7 +67,7 @@ def write(result: dict[str, Any], path: Path) -> None:
 
     Raises `OSError` if the disk refuses.
 
-    Chapter 17.
+    Chapter 5.
     """
     card = json.dumps(result["machine"], indent=1, ensure_ascii=False)
     rows = ",\n".join(
@@ -83,7 +81,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises `ValueError` for a file that it has not.
 
-    Chapter 17.
+    Chapter 5.
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -99,7 +97,7 @@ def read(path: Path) -> dict[str, Any]:
 def table(name: str, rows: Sequence[Row]) -> str:
     """The rows of the benchmark of that name in columns; those that are empty are left out.
 
-    Chapter 17.
+    Chapter 5.
     """
     columns = [*FIELDS[1:], *import_module(MODULES[name]).COLUMNS]
     columns = [name for name in columns if any(row.get(name) is not None for row in rows)]

@@ -21,7 +21,7 @@ class Line:
     `dense` and `strongest` are how many times as long the rivals are to take, `product` how many
     encoder's products a step may take.
 
-    Chapter 17.
+    Chapter 5.
     """
 
     n: int
@@ -54,7 +54,7 @@ class Found:
 
     `measured` is None, and `met`, where nobody took that way.
 
-    Chapter 17.
+    Chapter 5.
     """
 
     measured: float | None
@@ -88,7 +88,7 @@ class Found:
 class Verdict:
     """What was found at one size, by which of the engine's ways and against which rival.
 
-    Chapter 17.
+    Chapter 5.
     """
 
     line: Line
@@ -116,7 +116,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     The engine's faster way counts. The strongest rival is the fastest one that took its turns; the
     one that the targets were written against, autocast and bags, is told beside it.
 
-    Chapter 17.
+    Chapter 5.
     """
     result = []
     for line in TARGETS:
@@ -144,7 +144,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
     Raises `ValueError` if there is no row of `speed` at any of the sizes.
 
-    Chapter 17.
+    Chapter 5.
     """
     rows = [row for row in result["rows"] if row["benchmark"] == "speed"]
     found = verdicts(rows)
@@ -171,7 +171,7 @@ def roofline(verdict: Verdict, rows: Sequence[Row], machine: Mapping[str, Any]) 
 
     Of a screened step only the update's bytes are counted, not the product of few bits.
 
-    Chapter 17.
+    Chapter 5.
     """
     line = verdict.line
     times = _medians(rows, line)
@@ -180,10 +180,9 @@ def roofline(verdict: Verdict, rows: Sequence[Row], machine: Mapping[str, Any]) 
     asked = min(own * found.asked for found in verdict.parts if found.met is False)
     row = next(row for row in _at(rows, line) if row["way"] == verdict.engine)
     moved = row["update_bytes"]
-    least = 1e3 * moved / (machine["gbs_copy"] * 1e9)
-    parts = (
-        f"the update moves {moved / 1e6:,.0f} MB at the {machine['gbs_copy']:.1f} GB/s of a copy"
-    )
+    memory = machine["gbs_in_place"]
+    least = 1e3 * moved / (memory * 1e9)
+    parts = f"the update moves {moved / 1e6:,.0f} MB at the {memory:.1f} GB/s of memory"
     if verdict.engine != ways.SCREENED:
         least += times[ways.PRODUCT]
         parts = f"the product takes {times[ways.PRODUCT]:.2f} ms and {parts}"

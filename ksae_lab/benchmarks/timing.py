@@ -3,19 +3,18 @@
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-Item = TypeVar("Item")
 WARM = 3  # first turns that are not counted: compiling, first touches of memory
 
 
-def bar(items: Iterable[Item], name: str, total: int | None = None) -> Iterable[Item]:
+def bar(items: Iterable[Any], name: str, total: int | None = None) -> Iterable[Any]:
     """The items, with a bar that shows how many are done; none in a log file.
 
-    Chapter 17.
+    Chapter 5.
     """
     # Where `disable` is left out, the environment decides.
     quiet: dict[str, Any] = {} if sys.stderr.isatty() else {"disable": True}
@@ -32,7 +31,7 @@ def take_turns(
 
     Raises `ValueError` if warming leaves no turn.
 
-    Chapter 17.
+    Chapter 5.
     """
     if len(batches) <= WARM:
         raise ValueError(f"There are {len(batches)} batches; give more than {WARM}, to warm up.")
@@ -50,7 +49,7 @@ def take_turns(
 def summary(seconds: np.ndarray) -> dict[str, float | int]:
     """Median, quartiles and number of times (turns,), in milliseconds.
 
-    Chapter 17.
+    Chapter 5.
     """
     low, median, high = 1e3 * np.quantile(seconds, (0.25, 0.5, 0.75))
     return {

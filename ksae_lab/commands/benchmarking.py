@@ -14,7 +14,7 @@ from ksae_lab.experiments import archive
 def benchmark_(arguments: argparse.Namespace) -> None:
     """Run benchmarks, and print each one's table as soon as it has it.
 
-    Chapter 17.
+    Chapter 5.
     """
     names = suite.chosen(arguments.benchmarks)
     given, folder, force = arguments.json, arguments.plots, arguments.force
@@ -45,7 +45,7 @@ def benchmark_(arguments: argparse.Namespace) -> None:
 def targets_(arguments: argparse.Namespace) -> None:
     """Print the table of targets as Markdown.
 
-    Chapter 17.
+    Chapter 5.
     """
     print(targets.markdown(suite.read(user_path(arguments.file, "name of the file"))), end="")
 
@@ -76,7 +76,7 @@ def _about(card: dict[str, Any]) -> str:
         {
             "processor": f"{card['processor']}, {card['cores']} cores, of which one is used",
             "float32 product": f"{card['gflops_float32_product']:.1f} GFLOP/s",
-            "copy": f"{card['gbs_copy']:.1f} GB/s, read and written",
+            "memory": f"{card['gbs_in_place']:.1f} GB/s, read and written in place",
             "peers": ", ".join(f"{name} {peers[name]}" for name in machine.PEERS),
         }
     )

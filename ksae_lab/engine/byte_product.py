@@ -24,29 +24,30 @@ WIDE = 65_000  # columns: of more, the sum of products of bytes might not fit in
 def available() -> bool:
     """Whether this processor has the instruction.
 
-    Chapter 17.
+    Chapter 5.
     """
     return bool(binding.get_host_cpu_features().get("avx512vnni"))
 
 
 def packed(n: int, d: int) -> np.ndarray:
-    """Room for the bytes of n units, (tiles, d / 4, 64): four of a unit's bytes in each int32.
+    """Room for the bytes of n units, (tiles, 4, d / 4, 16): four of a unit's bytes in each int32.
 
-    What a tile needs one after the other lies one after the other.
+    What a tile needs one after the other lies one after the other, for sixteen units at a time:
+    that is what fits into the nearest cache when units are written one by one.
 
-    Chapter 17.
+    Chapter 5.
     """
-    return np.zeros((-(-n // UNITS), -(-d // 4), UNITS), np.int32)
+    return np.zeros((-(-n // UNITS), UNITS // LANES, -(-d // 4), LANES), np.int32)
 
 
 @intrinsic
 def tile(typing: Any, weights: Any, x: Any, sums: Any) -> Any:
-    """Put the products of 6 rows x (6, d), uint8, with a tile's weights (d / 4, 64) into sums.
+    """Put the products of 6 rows x (6, d), uint8, with a tile's weights (4, d / 4, 16) into sums.
 
     Each int32 of the weights is four int8; sums (6, 64) are int32. All arrays are contiguous but
     for the rows of x, which may have more columns than d. It checks nothing.
 
-    Chapter 17.
+    Chapter 5.
     """
     signature = types.void(weights, x, sums)
 
@@ -58,7 +59,7 @@ def tile(typing: Any, weights: Any, x: Any, sums: Any) -> Any:
             for type_, value in zip(signature.args, arguments, strict=True)
         ]
         w, x, sums = (builder.bitcast(array.data, byte.as_pointer()) for array in arrays)
-        steps = builder.extract_value(arrays[0].shape, 0)
+        steps = builder.extract_value(arrays[0].shape, 1)
         stride = builder.extract_value(arrays[1].strides, 0)
 
         def at(start: Any, offset: Any, kind: Any) -> Any:
@@ -80,8 +81,12 @@ def tile(typing: Any, weights: Any, x: Any, sums: Any) -> Any:
         step.add_incoming(place(0), before)
         vectors, zero = UNITS // LANES, ir.Constant(wholes, [0] * LANES)
         totals = [[builder.phi(wholes) for _ in range(vectors)] for _ in range(ROWS)]
-        column = builder.mul(step, place(4 * UNITS))
-        some = [at(w, builder.add(column, place(4 * LANES * v)), bytes_) for v in range(vectors)]
+        column = builder.mul(step, place(4 * LANES))
+        sixteen = builder.mul(steps, place(4 * LANES))  # bytes of so many units
+        some = [
+            at(w, builder.add(column, builder.mul(sixteen, place(v))), bytes_)
+            for v in range(vectors)
+        ]
         nothing = ir.Constant(wholes, ir.Undefined)
         for row, of_row in enumerate(totals):
             where = builder.add(builder.mul(stride, place(row)), builder.mul(step, place(4)))

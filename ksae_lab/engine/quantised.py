@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from ksae_lab.engine.byte_product import ROWS, UNITS, packed
+from ksae_lab.engine.byte_product import LANES, ROWS, UNITS, packed
 from ksae_lab.engine.compiled import EXACT, LOOSE
 
 # Squares of smaller numbers vanish in float32. Counted as if they were this large, no length is
@@ -24,7 +24,7 @@ class Units(NamedTuple):
     `norm` is the length of a unit's weights. The bytes of the input are counted from −128;
     `offset` is what that adds to a product. Where there are no bytes, `bytes_` is empty.
 
-    Chapter 17.
+    Chapter 5.
     """
 
     norm: np.ndarray
@@ -37,10 +37,10 @@ class Units(NamedTuple):
 class Rows(NamedTuple):
     """What a screen knows of a batch: for each row how much its score is wrong by, and its bytes.
 
-    A score is off by no more than `a` · norm + `b` · error of the unit; bytes_ (batch, d), uint8,
+    A score is off by no more than `a` · norm + `b` · error of the unit; `bytes_` (batch, d), uint8,
     with rows and columns filled up to whole tiles.
 
-    Chapter 17.
+    Chapter 5.
     """
 
     a: np.ndarray
@@ -55,8 +55,8 @@ def rounding(d: int, dtype: np.dtype) -> Any:
     Twice, for the two scores that are compared, and with room for the bias, for the bound's own
     rounding, and for lengths that were summed up by the same arithmetic. A scalar of `dtype`.
 
-    Source: Higham (2002), section 3.1: |error| ≤ γ_d |x|ᵀ|w|, in whatever order the sum is taken.
-    Chapter 17.
+    Source: Higham (2002), section 3.1: γ_d times the sum of the products' magnitudes, in any order.
+    Chapter 5.
     """
     return np.dtype(dtype).type(1.01 * (d + 8) * np.finfo(dtype).eps)
 
@@ -64,7 +64,7 @@ def rounding(d: int, dtype: np.dtype) -> Any:
 def units(n: int, d: int, dtype: np.dtype, as_bytes: bool) -> Units:
     """Room for what a screen knows of n units of d weights, to be filled by `describe`.
 
-    Chapter 17.
+    Chapter 5.
     """
     norm, scale, error = np.zeros((3, n), dtype)
     return Units(norm, scale, error, np.zeros(n, np.int32), packed(n if as_bytes else 0, d))
@@ -109,9 +109,9 @@ def _scale(row):  # type: ignore[no-untyped-def]
 def describe(u, w, known, slack, bytes_):  # type: ignore[no-untyped-def]
     """Write down what a screen needs of unit u with weights w (d,); `bytes_` is room for its own.
 
-    bytes_ has as many int8 as a unit has in `known.bytes_`, the last ones 0.
+    `bytes_` has as many int8 as a unit has in `known.bytes_`, the last ones 0.
 
-    Chapter 17.
+    Chapter 5.
     """
     known.norm[u] = norm = _length(w)
     if not len(known.bytes_):
@@ -124,19 +124,19 @@ def describe(u, w, known, slack, bytes_):  # type: ignore[no-untyped-def]
     for j in range(len(bytes_)):
         total += np.int32(bytes_[j])
     known.offset[u] = 128 * total
-    fours, lane = bytes_.view(np.int32), u % UNITS
-    tile = known.bytes_[u // UNITS]
+    fours, lane = bytes_.view(np.int32), u % LANES
+    sixteen = known.bytes_[u // UNITS, u % UNITS // LANES]
     for step in range(len(fours)):
-        tile[step, lane] = fours[step]
+        sixteen[step, lane] = fours[step]
 
 
 @njit(**EXACT)
 def describe_all(W, known, slack):  # type: ignore[no-untyped-def]
     """Write down what a screen needs of all units, W (n, d).
 
-    Chapter 17.
+    Chapter 5.
     """
-    bytes_ = np.zeros(4 * known.bytes_.shape[1], np.int8)
+    bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
     for u in range(len(W)):
         describe(u, W[u], known, slack, bytes_)
 
@@ -145,7 +145,7 @@ def describe_all(W, known, slack):  # type: ignore[no-untyped-def]
 def rows(x, slack, as_bytes):  # type: ignore[no-untyped-def]
     """What a screen needs of a batch, x (batch, d).
 
-    Chapter 17.
+    Chapter 5.
     """
     batch, d = x.shape
     a, b, scales = np.zeros((3, batch), x.dtype)

@@ -13,7 +13,7 @@ from typing import Any
 class Threads:
     """So many threads, which share out ranges; one thread is the caller's own.
 
-    Chapter 17.
+    Chapter 5.
     """
 
     def __init__(self, count: int):

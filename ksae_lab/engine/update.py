@@ -142,7 +142,7 @@ def update(  # type: ignore[no-untyped-def]
     k = len(pairs) // max(len(x), 1)
     of_dec, of_enc = np.empty(d, x.dtype), np.empty(d, x.dtype)
     of_bias = np.empty(1, x.dtype)
-    bytes_ = np.zeros(4 * known.bytes_.shape[1], np.int8)
+    bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
     for part in range(first, end):
         for u in range(part * size, min((part + 1) * size, n)):
             mine = pairs[start[u] : start[u + 1]]
@@ -182,7 +182,7 @@ def flush(first, end, missed, tables, parts, rule, settings, unit_norm, screen):
     Chapter 8.
     """
     known, slack = screen
-    bytes_ = np.zeros(4 * known.bytes_.shape[1], np.int8)
+    bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
     for u in range(first, end):
         if missed[u]:
             _catch_up(u, missed, tables, parts, rule, settings)

@@ -1,1 +1,1 @@
-"""Codes by optimisation in place of one pass: thresholding, competition, pursuit."""
+"""Codes once weights stand: kept without their zeros, or found by optimisation."""

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 
 from ksae_lab.engine.choose import Engine, step_of
+from ksae_lab.inference.sparse_codes import SparseCodes, slabs
+from ksae_lab.nn import inputs
+from ksae_lab.nn.inputs import LazyRows
 from ksae_lab.nn.layers import Stage
 from ksae_lab.nn.losses import mse
 from ksae_lab.nn.module import Model
@@ -38,6 +41,37 @@ class Coder(Model):
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
         """x̂ (batch, d) for x (batch, d): what the codes of x decode to."""
         return self.decode(self.encode(x))
+
+    def encode_sparse(self, x: Any) -> SparseCodes:
+        """The codes of x (samples, d) without their zeros: what `encode` finds, (samples, k).
+
+        x may also be rows that are made as they are asked for. A few megabytes of codes have their
+        zeros at the same time, however many samples there are.
+
+        Raises what `encode` raises.
+        """
+        if not isinstance(x, LazyRows):
+            x = inputs.real(x, "images")
+            if x.ndim != 2:
+                self.encode(x)  # which says what is wrong
+        widest = max(stage.size for stage in self.stages)
+        return SparseCodes.joined([self._sparse(x[rows]) for rows in slabs(len(x), widest)])
+
+    def decode_sparse(self, codes: SparseCodes) -> np.ndarray:
+        """The images x̂ (samples, d) of codes without their zeros.
+
+        Raises what `decode` raises.
+        """
+        pieces = slabs(len(codes), codes.n_units)
+        return np.concatenate([self._of_sparse(codes[rows]) for rows in pieces])
+
+    def _sparse(self, x: np.ndarray) -> SparseCodes:
+        """The codes of a few x (rows, d)."""
+        return SparseCodes.of_dense(self.encode(x))
+
+    def _of_sparse(self, codes: SparseCodes) -> np.ndarray:
+        """The images of a few codes."""
+        return self.decode(codes.to_dense())
 
     def error(self, x: np.ndarray, target: np.ndarray | None = None) -> float:
         """The mean squared error of the reconstruction of x (batch, d), a scalar.

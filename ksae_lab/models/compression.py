@@ -1,7 +1,7 @@
 """A smaller network from a trained one: weights that become zero, weights of few bits.
 
-Both functions return a copy and leave biases alone, which are few: n + d numbers beside 2 n d.
-Neither trains again.
+What returns a network returns a copy and leaves biases alone, which are few: n + d numbers beside
+2 n d. Nothing trains again.
 """
 
 import copy
@@ -51,13 +51,24 @@ def quantise_weights(model: KSparseAutoencoder, bits: int = 8) -> KSparseAutoenc
     Source: Jacob et al. (2018), who have one scale for each whole array.
     Chapter 15.
     """
-    top = 2 ** (checks.whole(bits, "bits", 2, 16) - 1) - 1
 
     def rounded(W: np.ndarray) -> np.ndarray:
-        step = np.abs(W).max(axis=1, keepdims=True) / top
-        return step * np.round(W / np.where(step > 0, step, 1))
+        integers, step = quantised(W, bits)
+        return step * integers
 
     return _with_matrices(model, rounded)
+
+
+def quantised(W: np.ndarray, bits: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers (n, d), as floats, and a step (n, 1) a row; their product is about W (n, d).
+
+    Raises what `quantise_weights` raises for bits.
+
+    Chapter 15.
+    """
+    top = 2 ** (checks.whole(bits, "bits", 2, 16) - 1) - 1
+    step = np.abs(W).max(axis=1, keepdims=True) / top
+    return np.round(W / np.where(step > 0, step, 1)), step
 
 
 def _with_matrices(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ksae_lab.inference.sparse_codes import SparseCodes, select
 from ksae_lab.models.base import Coder
 from ksae_lab.nn import activations, inputs
 from ksae_lab.nn.auxiliary_losses import AuxiliaryLoss, add_up, in_full
@@ -146,6 +147,18 @@ class KSparseAutoencoder(HasSelector, Coder):
         """The images x̂ (batch, d) of the codes z (batch, n)."""
         z = inputs.rows(z, len(self.W_dec), "codes", dtype=self.W_dec.dtype, finite=False)
         return z @ self.W_dec + self.b_dec
+
+    def _sparse(self, x: np.ndarray) -> SparseCodes:
+        return select(self.pre_activations(x), self.selector, self.phi)
+
+    def _of_sparse(self, codes: SparseCodes) -> np.ndarray:
+        if codes.n_units != len(self.W_dec):
+            raise ValueError(
+                f"The codes are of {codes.n_units} units, and the model has {len(self.W_dec)}."
+            )
+        # SciPy's product goes through what is there, and so gathers k rows of W_dec for an image.
+        x_hat: np.ndarray = codes.to_csr() @ self.W_dec + self.b_dec
+        return x_hat
 
     def masks(self, x: np.ndarray, target: np.ndarray | None = None) -> list[np.ndarray]:
         """The mask (batch, n) that x (batch, d) leads to in training, alone in a list.

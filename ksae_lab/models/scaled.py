@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ksae_lab.data.scaling import Scaling
+from ksae_lab.inference.sparse_codes import SparseCodes
 from ksae_lab.models.base import Coder
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.nn.layers import Stage
@@ -64,6 +65,12 @@ class Scaled(Coder):
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
         """x̂ (batch, d) for x (batch, d), whose lengths it gets back."""
         return self.scaling.undo(self.coder.reconstruct(self.scaling.apply(x)), like=x)
+
+    def _sparse(self, x: np.ndarray) -> SparseCodes:
+        return self.coder._sparse(self.scaling.apply(x))
+
+    def _of_sparse(self, codes: SparseCodes) -> np.ndarray:
+        return self.scaling.undo(self.coder._of_sparse(codes))
 
     def error(self, x: np.ndarray, target: np.ndarray | None = None) -> float:
         """The mean squared error in the units of training, a scalar."""

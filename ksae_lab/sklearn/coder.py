@@ -15,6 +15,7 @@ from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ksae_lab.engine.choose import step_of
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.nn.selectors import TopK
 from ksae_lab.sklearn.contributions import contributions
@@ -48,7 +49,8 @@ class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     deviation of normal numbers that are added to what the encoder sees in training, a share of that
     of the data: it makes codes of new rows better, most of all with small k. `sparse_output` makes
     codes CSR arrays. With a `random_state` the same data give the same numbers; the global one is
-    not touched. `verbose` shows a bar.
+    not touched. `verbose` shows a bar. From 500 units on, steps are those of `ksae_lab.engine`,
+    where numba is installed.
 
     `model_` is the trained network, which takes rows of X as they are, `components_` (n, d) its
     atoms. `explained_variance_ratio_` (n,) is the share of the variance that each unit explains of
@@ -138,10 +140,10 @@ class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def transform(self, X: ArrayLike) -> np.ndarray | csr_array:
         """The codes (samples, n) of X (samples, d), CSR if `sparse_output`."""
         check_is_fitted(self)
-        codes = map(self.model_.encode, chunks(self._checked(X)))
+        rows = chunks(self._checked(X))
         if self.sparse_output:
-            return vstack([csr_array(z) for z in codes], "csr")
-        return np.vstack([*codes])
+            return vstack([self.model_.encode_sparse(x).to_csr() for x in rows], "csr")
+        return np.vstack([self.model_.encode(x) for x in rows])
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """The rows (samples, d) that codes (samples, n), dense or CSR, stand for.
@@ -248,6 +250,7 @@ class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             callbacks=callbacks,
             history=history,
             quiet=not self.verbose,
+            make_step=step_of("auto"),
         )
         model.b_dec[:] = 0
         model.b_enc /= scale

@@ -183,28 +183,33 @@ class Trainer:
         """One pass through the data, and the mean loss per sample, a scalar."""
         total, samples = 0.0, 0
         source = self.source
-        for step, batch in enumerate(source.batches(self.rng)):
-            within = step / source.steps if source.steps else 0.0
-            self.progress = (self.epoch + within) / self.epochs
-            self.batch = self.latest = batch
-            n = len(batch[0])
-            for callback in self.callbacks:
-                callback.before_step(self)
-            loss, forward = self.step(self.batch)
-            if not np.isfinite(loss):
-                raise FloatingPointError(
-                    f"The loss is {loss}: the last step was too large, or the numbers in the data "
-                    "are; start again with a lower learning rate."
-                )
-            if self._flush_often:
-                self.step.flush()
-            for callback in self.callbacks:
-                callback.after_step(self, forward)
-            self._activity.note(forward.active)
-            total, samples = total + loss * n, samples + n
-        self.step.flush()
+        try:
+            for step, batch in enumerate(source.batches(self.rng)):
+                within = step / source.steps if source.steps else 0.0
+                self.progress = (self.epoch + within) / self.epochs
+                self.batch = self.latest = batch
+                total, samples = total + self.one_step() * len(batch[0]), samples + len(batch[0])
+        finally:
+            self.step.flush()  # also where somebody stops in the middle
         self._steps = step + 1
         return total / samples
+
+    def one_step(self) -> float:
+        """One step with `batch`, callbacks and all: the loss before it, a scalar."""
+        for callback in self.callbacks:
+            callback.before_step(self)
+        loss, forward = self.step(self.batch)
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is {loss}: the last step was too large, or the numbers in the data "
+                "are; start again with a lower learning rate."
+            )
+        if self._flush_often:
+            self.step.flush()
+        for callback in self.callbacks:
+            callback.after_step(self, forward)
+        self._activity.note(forward.active)
+        return loss
 
 
 MAY_HAVE = ("batch_size", "rng", "callbacks", "make_step")

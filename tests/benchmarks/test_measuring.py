@@ -142,14 +142,14 @@ def test_a_law_needs_three_positive_points(sizes, times, said):
 def small(monkeypatch):
     """Speeds are measured of less than they should be: a matter of milliseconds."""
     monkeypatch.setattr(machine, "SHAPE", (8, 16, 32))
-    monkeypatch.setattr(machine, "COPIED", 2**16)
+    monkeypatch.setattr(machine, "MOVED", 2**16)
 
 
 def test_the_card_says_what_the_machine_is(small, monkeypatch):
     monkeypatch.setattr(machine, "PEERS", ("numpy", "no-such-package"))
     with threadpoolctl.threadpool_limits(1):
         card = machine.card()
-    assert card["processor"] and card["gflops_float32_product"] > 0 and card["gbs_copy"] > 0
+    assert card["processor"] and card["gflops_float32_product"] > 0 and card["gbs_in_place"] > 0
     assert card["peers"] == {"numpy": np.__version__, "no-such-package": "absent"}
     assert card["blas"] and {pool["threads"] for pool in card["blas"]} == {1}
     assert card["instruction_sets"] == "unknown" or set(card["instruction_sets"]) == set(
@@ -211,7 +211,7 @@ def test_peers_take_part_where_they_are(monkeypatch):
 def test_the_rivals_learn_what_the_plain_step_learns(way):
     pytest.importorskip("torch", reason="PyTorch is a peer, and no dependency")
     x = ways.digits()
-    model, adam = ways.settled(60, 5, x, 64, 20)
+    model, adam = ways.settled(60, 40, x, 64, 20)
     adam.epsilon = 1e-14  # PyTorch adds it elsewhere
     taken = ways.steps(model, adam, ["plain", way])
     exact = way == ways.DENSE
@@ -222,5 +222,5 @@ def test_the_rivals_learn_what_the_plain_step_learns(way):
         step.flush()
     ours, theirs = (step.model for step in taken.values())
     for name, w in ours.parameters.items():
-        moved = np.abs(w - model.parameters[name]).max()
-        assert np.abs(theirs.parameters[name] - w).max() < (1e-3 if exact else 1) * moved
+        moved = np.linalg.norm(w - model.parameters[name])
+        assert np.linalg.norm(theirs.parameters[name] - w) < (1e-4 if exact else 0.02) * moved

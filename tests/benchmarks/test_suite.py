@@ -4,6 +4,7 @@ import json
 import os
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from ksae_lab.benchmarks import (
@@ -23,7 +24,7 @@ CARD = {
     "processor": "P",
     "cores": 2,
     "gflops_float32_product": 30.0,
-    "gbs_copy": 8.0,
+    "gbs_in_place": 8.0,
     "peers": {name: machine.ABSENT for name in machine.PEERS},
 }
 
@@ -122,10 +123,23 @@ def test_a_row_without_its_fields_is_an_error(made_up, monkeypatch):
 
 
 def test_without_a_name_all_are_run_once_and_every_name_has_a_module_and_a_picture():
-    there = suite.chosen([])
-    assert there[:5] == ["speed", "scale", "quality", "memory", "convergence"]
+    everyone = ["speed", "scale", "quality", "memory", "convergence", "inference"]
+    assert suite.chosen([]) == everyone == list(plots.PLOTS)
     assert suite.chosen(["memory", "speed", "memory"]) == ["memory", "speed"]
-    assert set(there) <= set(plots.PLOTS) | {"inference"}
+
+
+def test_codes_are_drawn_by_way_batch_and_size():
+    ways_of_coding, batches, sizes = ("NumPy", "int8"), (1, 256), (60, 90)
+    rows = [
+        row("inference", way, batch=batch, n=n, median_ms=n * batch + i)
+        for i, way in enumerate(ways_of_coding)
+        for batch in batches
+        for n in sizes
+    ]
+    axes = plots.draw("inference", rows).axes
+    assert [ax.get_title() for ax in axes] == ["Codes of 1 at a time", "Codes of 256 at a time"]
+    lines = [[list(line.get_xdata()) for line in ax.lines] for ax in axes]
+    assert lines == [[[60, 61], [90, 91]], [[15360, 15361], [23040, 23041]]]
 
 
 def test_the_table_shows_what_there_is():
@@ -145,7 +159,7 @@ def test_the_table_shows_what_there_is():
 @pytest.mark.slow
 def test_a_quick_run_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "QUICK_SIZES", ((100, 10, 32),))
-    monkeypatch.setattr(machine, "COPIED", 2**20)
+    monkeypatch.setattr(machine, "MOVED", 2**20)
     path, folder = tmp_path / "out.json", tmp_path / "plots"
     words = ["--quick", "--json", str(path), "--plots", str(folder)]
     assert main(["benchmark", "speed", *words]) == 0
@@ -177,6 +191,24 @@ def test_quality_is_paired_by_seed(monkeypatch):
     assert len(figure.axes[0].containers) == 2
 
 
+@pytest.mark.slow
+def test_of_one_seed_the_start_and_the_batches_are_the_same(monkeypatch):
+    seeds, network = [], ways.network
+
+    def noted(n, k, x, seed):
+        seeds.append(seed)
+        return network(n, k, x, seed)
+
+    monkeypatch.setattr(ways, "network", noted)
+    monkeypatch.setattr(quality, "ENGINES", {"plain": "plain", "engine": "plain"})
+    monkeypatch.setattr(quality, "QUICK_SIZES", ((20, 2),))
+    monkeypatch.setattr(quality, "QUICK_EPOCHS", 1)
+    *trained, told = quality.rows(quick=True)
+    assert seeds == [0, 0, 1, 1]
+    assert trained[0]["train_error"] != trained[2]["train_error"]
+    assert told["train_percent"] == told["test_percent"] == 0
+
+
 def test_differences_are_in_percent_of_the_plain_error_with_students_interval():
     rows = [
         row("quality", way, seed=seed, train_error=error, test_error=2 * error)
@@ -189,8 +221,37 @@ def test_differences_are_in_percent_of_the_plain_error_with_students_interval():
     assert told["train_high"] - told["train_percent"] == pytest.approx(12.7062, rel=1e-5)
 
 
+def test_the_clock_of_a_curve_stands_while_errors_are_measured(monkeypatch):
+    clock = [0.0]
+
+    class Step:
+        """Takes a second, and half of one to flush; to measure its error takes an hour."""
+
+        def __init__(self, model, adam):
+            self.model, self.left = self, 1.0
+
+        def __call__(self, batch):
+            clock[0] += 1
+            self.left *= 0.99
+
+        def flush(self):
+            clock[0] += 0.5
+
+        def error(self, x):
+            clock[0] += 3600
+            return self.left
+
+    monkeypatch.setattr(convergence, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(convergence, "COMPARED", ("plain",))
+    monkeypatch.setitem(ways.MAKERS, "plain", Step)
+    (curve,) = convergence.curves(10, 2, 0, 2).values()
+    steps = -(-len(ways.digits()) // convergence.BATCH)
+    assert [seconds for seconds, _ in curve] == [0, steps + 0.5, 2 * steps + 1]
+    assert [error for _, error in curve[1:]] == pytest.approx([0.99**steps, 0.99 ** (2 * steps)])
+
+
 @pytest.mark.slow
-def test_time_to_quality_counts_steps_alone_and_all_ways_learn(monkeypatch):
+def test_time_to_quality_shows_how_all_ways_learn(monkeypatch):
     monkeypatch.setattr(convergence, "QUICK_SIZES", ((40, 4),))
     rows = list(convergence.rows(quick=True))
     assert [r["way"] for r in rows] == ways.at_hand(convergence.COMPARED)
@@ -239,6 +300,16 @@ def test_memory_is_measured_in_a_process_of_its_own():
     assert r["batch_n_bytes"] == 4 * batch * n and r["batch_k_bytes"] == 4 * batch * k
     if os.path.exists("/proc/self/clear_refs"):
         assert r["process_bytes"] == pytest.approx(r["working_bytes"], rel=0.25)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux says it")
+def test_an_earlier_peak_of_the_process_is_forgotten():
+    size = 2**27
+    np.ones(size, np.uint8)
+    before = memory._process("VmRSS", forget_peak=True)
+    assert memory._process("VmHWM") - before < size / 4
+    np.ones(size, np.uint8)
+    assert memory._process("VmHWM") - before > size * 3 / 4
 
 
 def test_the_law_of_memory_is_that_of_what_was_measured(monkeypatch):

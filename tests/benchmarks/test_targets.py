@@ -8,7 +8,7 @@ from ksae_lab.benchmarks import suite, targets, ways
 from ksae_lab.commands.main import main
 from tests.repo import ROOT
 
-MACHINE = {"gbs_copy": 10.0}
+MACHINE = {"gbs_in_place": 10.0}
 
 
 def rows(n=4096, k=32, batch=256, **times):
@@ -76,7 +76,7 @@ def test_the_table_shows_targets_numbers_and_what_forbids_more():
     )
     assert lines[5] == (
         "At n = 4,096 the step takes 30.00 ms and the targets ask for 20.00 ms; the product takes "
-        "10.00 ms and the update moves 50 MB at the 10.0 GB/s of a copy, in all 15.00 ms, which "
+        "10.00 ms and the update moves 50 MB at the 10.0 GB/s of memory, in all 15.00 ms, which "
         "does not forbid it."
     )
 

@@ -76,8 +76,8 @@ def test_no_score_is_further_off_than_its_bound(scale, problem):
     known = quantised.units(*W.shape, W.dtype, True)
     quantised.describe_all(W, known, slack)
     rows = quantised.rows(x, slack, True)
-    steps = known.bytes_.shape[1]
-    bytes_ = known.bytes_.view(np.int8).reshape(-1, steps, byte_product.UNITS, 4)
+    steps = known.bytes_.shape[2]
+    bytes_ = known.bytes_.view(np.int8).reshape(-1, steps, byte_product.LANES, 4)
     bytes_ = bytes_.transpose(0, 2, 1, 3).reshape(-1, 4 * steps)[: len(W)].astype(float)
     seen = rows.scale[:, None].astype(float) * (rows.bytes_[: len(x)].astype(float) - 128)
     score = seen @ (bytes_ * known.scale[:, None].astype(float)).T + b

@@ -298,6 +298,21 @@ def test_what_a_callback_reads_or_changes_between_steps_is_in_its_place():
     np.testing.assert_allclose(ended["sparse"], ended["plain"], rtol=1e-3, atol=1e-5)
 
 
+def test_stopped_in_the_middle_of_an_epoch_nobody_owes_anything():
+    class Stop(Callback):
+        reads_weights = False
+
+        def after_step(self, trainer, forward):
+            self.owed, self.step = trainer.step.missed.sum(), trainer.step
+            if trainer.progress > 0.5:
+                raise KeyboardInterrupt
+
+    stop = Stop()
+    options = {"epochs": 1, "batch_size": 10, "rng": 0, "callbacks": stop, "engine": "sparse"}
+    history = network(k=2, n=60).fit(images(), optimizer="adam", **options)
+    assert history.interrupted and stop.owed > 0 and not stop.step.missed.any()
+
+
 def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, monkeypatch):
     np.save(tmp_path / "own.npy", images())
     (tmp_path / "own.yaml").write_text(

@@ -48,12 +48,14 @@ def test_readme_works_on_the_command_line(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\.venv/bin/ksae (.*)$", readme, re.M)
     verbs = [command.split()[0] for command in commands]
-    assert verbs == ["train", "encode", "atoms", "export", "train", "evaluate", "evaluate", "sweep"]
+    trained = ["train", "encode", "atoms", "export", "train", "evaluate", "evaluate", "sweep"]
+    assert verbs == [*trained, "targets"]
     x = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
     np.savez(tmp_path / "my_images.npz", x=x)
     outputs = []
     for verb, command in zip(verbs, commands, strict=True):
-        words = [sys.executable, "-m", "ksae_lab", *command.split()]
+        words = command.replace("experiments/", f"{ROOT}/experiments/").split()
+        words = [sys.executable, "-m", "ksae_lab", *words]
         if verb in ("train", "sweep"):  # what they learn is told elsewhere
             words += ["--set", "training.epochs=2"]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)

@@ -1,5 +1,6 @@
 """KSparseCoder: what it learns, what it accepts and refuses, and the company it keeps."""
 
+import copy
 import pickle
 from functools import partial
 from itertools import permutations
@@ -20,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import trange
 
 from ksae_lab import load_dataset
+from ksae_lab.engine.choose import step_of
 from ksae_lab.sklearn import KSparseCoder, rows
 from ksae_lab.sklearn.contributions import contributions
 from ksae_lab.training import loop
@@ -126,6 +128,8 @@ def test_many_rows_are_taken_in_chunks(fitted, monkeypatch):
     monkeypatch.setattr(rows, "CHUNK", 100)
     np.testing.assert_allclose(fitted.transform(X_TEST), whole[0], atol=1e-9)
     assert fitted.score(X_TEST) == pytest.approx(whole[1])
+    fitted = copy.deepcopy(fitted).set_params(sparse_output=True)
+    np.testing.assert_allclose(fitted.transform(X_TEST).toarray(), whole[0], atol=1e-9)
 
 
 def test_numbers_of_single_precision_stay_so():
@@ -314,6 +318,23 @@ def test_there_is_a_bar_if_asked_for_and_only_then(capsys, monkeypatch):
     for verbose, bar in ((False, ""), (True, "training: 100%")):
         short(n_steps=8, verbose=verbose).fit(X_TRAIN)
         assert bar in (printed := capsys.readouterr().err) and bool(bar) == bool(printed)
+
+
+@pytest.mark.parametrize(("n_units", "engine"), [(499, "plain"), (500, "sparse")])
+def test_many_units_learn_by_the_engine(n_units, engine, monkeypatch):
+    taken = []
+
+    def noted(name):
+        def make(model, optimizer):
+            taken.append(step_of(name)(model, optimizer))
+            return taken[-1]
+
+        return make
+
+    monkeypatch.setattr("ksae_lab.sklearn.coder.step_of", noted)
+    coder = short(n_units=n_units, n_steps=20).fit(X_TRAIN).partial_fit(X_TRAIN)
+    assert [step.facts["engine"] for step in taken] == [engine] * 2
+    assert coder.score(X_TEST) > 0
 
 
 # Company.
