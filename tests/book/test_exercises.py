@@ -155,6 +155,29 @@ def slopes(h, theta, dz, price, epsilon):
     return -((dz * theta + price / len(h)) * near / epsilon).sum(axis=0)
 
 
+def idle(w, m, v, missed, rate, beta_1, beta_2):
+    r = beta_1 / np.sqrt(beta_2)
+    gone = rate * m / np.sqrt(v) * sum(r**j for j in range(1, missed + 1))
+    return w - gone, m * beta_1**missed, v * beta_2**missed
+
+
+def from_one(w, m, v, missed, rate, beta_1, beta_2):
+    late = idle(w, m, v, missed, rate, beta_1, beta_2)
+    return w - (w - late[0]) * np.sqrt(beta_2) / beta_1, *late[1:]
+
+
+def for_ever(w, m, v, missed, rate, beta_1, beta_2):
+    return idle(w, m, v, 10_000, rate, beta_1, beta_2)[0], m * beta_1**missed, v * beta_2**missed
+
+
+def break_even(n, gflops, gbs):
+    return int(n * gbs / (2 * gflops)) + 1
+
+
+def who_may_win(score, eps, k):
+    return score + eps >= np.sort(score - eps, axis=1)[:, [-k]]
+
+
 def thresholding(x, W, a, k, by="magnitude"):
     u = a - (a @ W - x) @ W.T / np.linalg.eigvalsh(W @ W.T)[-1]
     return np.where(top_k_mask(u, k, by=by), u, 0)
@@ -312,6 +335,21 @@ CASES = [
     ("16.2", lambda h, t, dz, price, e: slopes(h, t, dz, len(h) * price, e), "mean number"),
     ("16.2", lambda h, t, dz, price, e: slopes(h, t, dz, price, 2 * e), "within ε/2"),
     ("16.2", lambda h, t, dz, price, e: slopes(h, t, dz, price, e)[:1], "one slope for each"),
+    ("17.1", idle, "right."),
+    ("17.1", lambda *given: idle(*given)[0], "return w, m and v"),
+    ("17.1", lambda w, m, v, *how: (idle(w, m, v, *how)[0], m, v), "keeps β₁"),
+    ("17.1", from_one, "begins with r"),
+    ("17.1", for_ever, "comes to rest"),
+    ("17.1", lambda w, *rest: (w, *idle(w, *rest)[1:]), "has gone"),
+    ("17.2", break_even, "right."),
+    ("17.2", lambda n, p, g: 4 * break_even(n, p, g), "four bytes"),
+    ("17.2", lambda n, p, g: int(n * g / p) + 1, "multiplies and adds"),
+    ("17.2", lambda n, p, g: break_even(n, p, g) - 1, "does not yet lose"),
+    ("17.2", lambda n, p, g: n, "expected"),
+    ("17.3", who_may_win, "right."),
+    ("17.3", lambda s, e, k: who_may_win(s, e, k).astype(int), "return booleans"),
+    ("17.3", lambda s, e, k: who_may_win(s, 0 * e, k), "was ruled out"),
+    ("17.3", lambda s, e, k: who_may_win(s, e.max() + 0 * e, k), "a higher bar"),
 ]
 
 

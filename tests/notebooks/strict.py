@@ -6,7 +6,9 @@ be looked at. Here each of them fails, every output is compared (text, errors, s
 values, figures), and only these tags of a cell allow a float to move:
 
 - `nbval-near`: by one unit in its last printed digit;
-- `nbval-rtol:1e-3`, `nbval-atol:1e-6`: by that much, relatively or absolutely.
+- `nbval-rtol:1e-3`, `nbval-atol:1e-6`: by that much, relatively or absolutely;
+- `nbval-timing`: by any amount, and a figure by all but its size; for seconds, which belong to the
+  machine. Words and integers are compared there, too.
 """
 
 from collections import defaultdict
@@ -18,7 +20,7 @@ from pathlib import Path
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
 
-from tests.notebooks.compare import Tolerance, figure_difference, text_difference
+from tests.notebooks.compare import TIMING, Tolerance, figure_difference, text_difference
 
 REMEDY = "If the change is meant, run `make execute` and look at what it stored."
 
@@ -85,14 +87,16 @@ class StrictCell(IPyNbCell):
         for tag in wanted:
             name, _, value = tag.removeprefix("nbval-").partition(":")
             try:
-                if name in ("rtol", "atol"):
+                if tag == "nbval-timing":
+                    limits |= TIMING
+                elif name in ("rtol", "atol"):
                     limits[name] = Decimal(value)
                 elif tag != "nbval-near":
                     raise InvalidOperation
             except InvalidOperation:
                 self.raise_cell_error(
-                    f"The tag {tag!r} is not known; use nbval-near, nbval-rtol:1e-3 or "
-                    "nbval-atol:1e-6."
+                    f"The tag {tag!r} is not known; use nbval-near, nbval-rtol:1e-3, "
+                    "nbval-atol:1e-6 or nbval-timing."
                 )
         return Tolerance(**limits) if wanted else None
 
@@ -134,7 +138,10 @@ class StrictCell(IPyNbCell):
         # Pictures come as image/png, or as application/papermill.record/image/png when glued.
         picture = "image/png" in kind or "image/jpeg" in kind
         for a, b in zip(stored, fresh, strict=True):
-            found = figure_difference(a, b) if picture else text_difference(a, b, self.tolerance)
+            if picture:
+                found = figure_difference(a, b, self.tolerance)
+            else:
+                found = text_difference(a, b, self.tolerance)
             if found:
                 return found
         return ""

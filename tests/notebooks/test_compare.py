@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.notebooks.compare import Tolerance, figure_difference, text_difference
+from tests.notebooks.compare import TIMING, Tolerance, figure_difference, text_difference
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,17 @@ def test_ink_on_a_transparent_page_is_seen_whatever_its_colour(ink):
 
 def test_another_size_fails():
     assert "64 x 32" in figure_difference(picture(np.ones((32, 64))), picture(np.ones((32, 65))))
+
+
+def test_what_a_clock_says_may_be_anything_but_words_integers_and_sizes_may_not():
+    timing = Tolerance(**TIMING)
+    assert text_difference("plain 12.5 ms", "plain 103.1 ms", timing) == ""
+    for stored, fresh in [("0.5 ms", "0.5 s"), ("7 steps, 0.5", "8 steps, 0.5"), ("0.5", "nan")]:
+        assert text_difference(stored, fresh, timing) != ""
+    white, black, smaller = (
+        picture(np.full(shape, ink)) for shape, ink in (((9, 9), 1), ((9, 9), 0), ((9, 8), 1))
+    )
+    assert figure_difference(white, black, timing) == ""
+    assert "became one of" in figure_difference(white, smaller, timing)
+    for strict in (None, Tolerance(), Tolerance(rtol=Decimal(9))):
+        assert figure_difference(white, black, strict) != ""

@@ -44,6 +44,8 @@ CELLS = {
     "near-float-moved-too-far": (LOSS, ["nbval-near"]),
     "near-integer-changed": (LOSS, ["nbval-near"]),
     "near-html-integer-changed": (HTML, ["nbval-near"]),
+    "timed-integer-changed": (LOSS, ["nbval-timing"]),
+    "timed-figure-removed": (BARS, ["nbval-timing"]),
     "unknown-tag": (LOSS, []),
     "not-compared": (LOSS, []),
 }
@@ -58,7 +60,7 @@ def tamper(cell: nbformat.NotebookNode) -> str:
         case "changed-figure":
             paint_a_bar(cell)
             return "the figure changed"
-        case "removed-figure":
+        case "removed-figure" | "timed-figure-removed":
             cell.outputs = []
             return "image/png: 0 stored, 1 now"
         case "cleared":
@@ -85,7 +87,7 @@ def tamper(cell: nbformat.NotebookNode) -> str:
         case "near-float-moved-too-far":
             replace_in_output(cell, "0.1234", "0.1236")
             return "does not allow"
-        case "near-integer-changed" | "near-html-integer-changed":
+        case "near-integer-changed" | "near-html-integer-changed" | "timed-integer-changed":
             replace_in_output(cell, "12", "13")
             return "'13' became '12'"
         case "unknown-tag":
@@ -158,6 +160,10 @@ def small(tmp_path_factory) -> tuple[dict, dict]:
     for cell in moved.cells:
         if "nbval-near" in cell.metadata.tags:
             replace_in_output(cell, "0.1234", "0.1235")
+        if cell.id == "timed-integer-changed":
+            replace_in_output(cell, "0.1234", "98.7")
+        if cell.id == "timed-figure-removed":
+            paint_a_bar(cell)
     nbformat.write(moved, honest)
     return failures(folder, *sorted(folder.glob("*.ipynb"))), reasons
 

@@ -195,6 +195,84 @@ def _threshold_slopes(slopes: Callable[..., Any]) -> str | None:
     return None
 
 
+def _idle(idle: Callable[..., Any]) -> str | None:
+    rng = np.random.default_rng(0)
+    for missed, rate, beta_1, beta_2 in [
+        (1, 0.1, 0.9, 0.999),
+        (7, 0.01, 0.5, 0.9),
+        (60, 1, 0.8, 1),
+    ]:
+        w, m, v = rng.normal(size=5), rng.normal(size=5), rng.uniform(0.1, 2, size=5)
+        expected = [w.copy(), m.copy(), v.copy()]
+        for _ in range(missed):  # one step after the other, each with a gradient of zero
+            expected[1] *= beta_1
+            expected[2] *= beta_2
+            expected[0] -= rate * expected[1] / np.sqrt(expected[2])
+        result = idle(w.copy(), m.copy(), v.copy(), missed, rate, beta_1, beta_2)
+        if len(result) != 3 or any(np.shape(each) != w.shape for each in result):
+            return "return w, m and v after the missed steps, three arrays of the shape of w."
+        if not np.allclose(result[1], expected[1]) or not np.allclose(result[2], expected[2]):
+            return f"in each of {missed} steps m keeps β₁ = {beta_1} of itself, and v keeps β₂."
+        r = beta_1 / np.sqrt(beta_2)
+        gone, right = w - result[0], w - expected[0]
+        if np.allclose(gone, right):
+            continue
+        if np.allclose(gone * r, right):
+            return "the first missed step already has a faded m: the series begins with r, not 1."
+        if np.allclose(gone, rate * m / np.sqrt(v) * r / (1 - r)):
+            return "that is where the weight comes to rest; it is given some steps only."
+        return f"after {missed} steps w has gone {right[0]:.4f}, by your formula {gone[0]:.4f}."
+    return None
+
+
+def _break_even(break_even: Callable[..., Any]) -> str | None:
+    for n, gflops, gbs in [(1000, 90.0, 30.0), (4096, 50.0, 100.0), (300, 1000.0, 40.0)]:
+        batch, d = 16, 784
+        product = 2 * batch * n * d / (gflops * 1e9)
+        reading = [4 * batch * k * d / (gbs * 1e9) for k in range(n + 1)]
+        expected = next((k for k, seconds in enumerate(reading) if seconds > product), n + 1)
+        result = break_even(n, gflops, gbs)
+        if result == expected:
+            continue
+        if abs(result - 4 * expected) <= 4:
+            return "a float32 has four bytes."
+        if abs(2 * result - expected) <= 2 or abs(result - 2 * expected) <= 2:
+            return "a product multiplies and adds; gathering reads a weight once for both."
+        if result == expected - 1:
+            return (
+                f"at k = {result} gathering does not yet lose; give the first k at which it does."
+            )
+        return (
+            f"for n = {n}, {gflops:g} GFLOP/s and {gbs:g} GB/s expected {expected}, got {result}."
+        )
+    return None
+
+
+def _candidates(candidates: Callable[..., Any]) -> str | None:
+    rng = np.random.default_rng(0)
+    for batch, n, k in [(20, 12, 3), (8, 40, 1), (5, 6, 6)]:
+        score, eps = rng.normal(size=(batch, n)), rng.exponential(0.4, size=(batch, n))
+        expected = np.empty((batch, n), bool)
+        for r in range(batch):  # who can be among the k largest? All others as low as they can be.
+            for u in range(n):
+                best, rest = score[r, u] + eps[r, u], np.delete(score[r] - eps[r], u)
+                expected[r, u] = (rest > best).sum() < k
+        result = np.asarray(candidates(score.copy(), eps.copy(), k))
+        if result.shape != score.shape or result.dtype != bool:
+            return f"return booleans of shape {score.shape}, as the scores have."
+        if (expected & ~result).any():
+            return (
+                "a unit was ruled out that may be among the k largest: whom are k units sure to "
+                "beat, even if each of them is as low as it can be?"
+            )
+        if (result & ~expected).any():
+            return (
+                "nobody is missed, but some who are looked at cannot win: is there a higher bar "
+                "that k units are sure to pass?"
+            )
+    return None
+
+
 CHECKERS: dict[str, Callable[[Any], str | None]] = {
     "13.1": _paired_difference,
     "13.2": _thresholding_step,
@@ -204,4 +282,7 @@ CHECKERS: dict[str, Callable[[Any], str | None]] = {
     "15.2": _shrink,
     "16.1": _batch_mask,
     "16.2": _threshold_slopes,
+    "17.1": _idle,
+    "17.2": _break_even,
+    "17.3": _candidates,
 }
