@@ -189,7 +189,7 @@ def screen_bytes(first, end, slack, magnitude, rows, known, bias, found):  # typ
         _of_block(start, width, slack, known, bias, of_units)
         offset, scale = known.offset[start : start + width], known.scale[start : start + width]
         for top in range(first, end, ROWS):
-            tile(known.bytes_[t], rows.bytes_[top : top + ROWS], sums)
+            tile(known.bytes_[t], rows.bytes_[top : top + ROWS], sums)  # type: ignore[call-arg]
             for i in range(min(ROWS, end - top)):
                 r = top + i
                 a, b, bar = rows.a[r], rows.b[r], found.bar[r]
