@@ -40,8 +40,7 @@ def packed(n: int, d: int) -> np.ndarray:
     return np.zeros((-(-n // UNITS), UNITS // LANES, -(-d // 4), LANES), np.int32)
 
 
-@intrinsic
-def tile(typing: Any, weights: Any, x: Any, sums: Any) -> Any:
+def _tile(typing: Any, weights: Any, x: Any, sums: Any) -> Any:
     """Put the products of 6 rows x (6, d), uint8, with a tile's weights (4, d / 4, 16) into sums.
 
     Each int32 of the weights is four int8; sums (6, 64) are int32. All arrays are contiguous but
@@ -107,3 +106,6 @@ def tile(typing: Any, weights: Any, x: Any, sums: Any) -> Any:
         return context.get_dummy_value()
 
     return signature, generate
+
+
+tile = intrinsic(_tile)

@@ -9,8 +9,6 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from ksae_lab.keras.workers import refuse_workers
-
 # Keras' docstrings are Markdown, and long: ours say what is different.
 _WITHOUT_DOC = [name for name in functools.WRAPPER_ASSIGNMENTS if name != "__doc__"]
 
@@ -46,8 +44,7 @@ class Reconstruction(keras.Model):  # type: ignore[misc] # Keras has no types
     constraints of the weights ask for, such as rows of length 1; the averages that
     `SwapEMAWeights` shows in between are as they are.
 
-    Raises `ValueError` for images of another width and, once training has ended, for a NaN;
-    `NotImplementedError` from `fit` where several TensorFlow processes should share a training.
+    Raises `ValueError` for images of another width and, once training has ended, for a NaN.
 
     Chapter 6.
     """
@@ -63,7 +60,6 @@ class Reconstruction(keras.Model):  # type: ignore[misc] # Keras has no types
     @functools.wraps(keras.Model.fit, assigned=_WITHOUT_DOC)
     def fit(self, *args: Any, **options: Any) -> keras.callbacks.History:
         """Train, as `keras.Model.fit` says."""
-        refuse_workers(self)
         given = inspect.signature(keras.Model.fit).bind(self, *args, **options)
         callbacks = given.arguments.get("callbacks") or []
         given.arguments["callbacks"] = [_Watch(), *tree.flatten(callbacks)]

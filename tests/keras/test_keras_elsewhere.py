@@ -130,9 +130,9 @@ print(Seen.seen, history["k"])
 
 def test_trains_alike_on_one_device_and_on_two_and_says_nothing():
     program = """
-from ksae_lab.data.datasets import load_dataset
 from ksae_lab.models import k_sparse
-from ksae_lab import keras as twins
+from ksae_lab.keras.callbacks import KCurriculum, ResetDeadUnits
+from ksae_lab.keras.models import KSparseAutoencoder
 
 import keras
 import numpy as np
@@ -143,43 +143,32 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 # With four images in a batch and two units for each, most units are active on one device at most.
-x = load_dataset("mnist5k").x_train[:200]
-start = k_sparse.KSparseAutoencoder(784, 30, 2, rng=np.random.default_rng(0))
+x = np.random.default_rng(0).uniform(size=(48, 9)).astype(np.float32)
+start = k_sparse.KSparseAutoencoder(9, 30, 2, rng=np.random.default_rng(0))
 start.init_from_data(x, np.random.default_rng(0))
-start.b_enc[[4, 5, 6]] = -10
+start.b_enc[4] = -10
 
 def train(strategy):
     with strategy.scope():
-        model = twins.KSparseAutoencoder.from_numpy(
-            start, auxiliary_losses=[twins.AuxK(2), twins.DeCov(1e-3)], dead_after=100
-        )
-        model.compile(keras.optimizers.Adam(0.002), loss="mse")
-    reset = twins.ResetDeadUnits(x, every=2)
-    callbacks = [twins.KCurriculum(4, 2), twins.DeadUnitMonitor(), reset]
-    history = model.fit(x, batch_size=4, epochs=5, shuffle=False, verbose=0, callbacks=callbacks)
-    return model, history.history
+        model = KSparseAutoencoder.from_numpy(start, dead_after=48)
+        model.compile(keras.optimizers.Adam(0.01), loss="mse")
+    callbacks = [KCurriculum(4, 2), ResetDeadUnits(x, every=1)]
+    model.fit(x, x, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=callbacks)
+    counted = keras.ops.convert_to_numpy(model.selector.silent)
+    weights = [keras.ops.convert_to_numpy(w) for w in model.trainable_variables]
+    return model.k, counted, weights
 
-one, expected = train(tf.distribute.get_strategy())
-assert one.k == 2 and max(expected["dead"]) > 1 and float(one.b_enc[4]) > -1
+k, silent, weights = train(tf.distribute.get_strategy())
+assert k == 2 and len(set(silent)) > 5 and weights[2][4] > -1
 for strategy in (
     tf.distribute.OneDeviceStrategy("CPU:0"), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 ):
-    model, history = train(strategy)
-    # After 250 steps all that may differ is what the order of sums rounds.
-    for name, values in expected.items():
-        np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
-    for a, b in zip(model.weights, one.weights, strict=True):
-        copies = strategy.experimental_local_results(a.value)
-        for copy in copies:
-            np.testing.assert_array_equal(copy, copies[0], err_msg=a.name)
-            np.testing.assert_allclose(copy, b, rtol=0, atol=1e-5, err_msg=a.name)
-    # The weights are the same on each device, and so are the code's rules.
-    selected = lambda: model.selector.mask(model.pre_activations(x))
-    for mask in strategy.experimental_local_results(tf.function(strategy.run)(selected)):
-        assert (np.count_nonzero(mask, axis=1) == 2).all()
-    for rows in strategy.experimental_local_results(model.W_dec.value):
-        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
-    print(len(copies))
+    found = train(strategy)
+    assert found[0] == k
+    np.testing.assert_array_equal(found[1], silent)
+    for a, b in zip(found[2], weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+    print(strategy.num_replicas_in_sync)
 """
     assert run(program) == ("1\n2\n", "")
 

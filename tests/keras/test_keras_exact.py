@@ -157,7 +157,7 @@ for name in MAKE:
     loss, weights = trained(name, two, x)  # the last batch has one image
     finite = np.isfinite(loss) and all(np.isfinite(w).all() for w in weights.values())
     print(name, "finite" if finite else (loss, weights))
-    if name != "BatchTopK":  # which selects from what a device has
+    if name in ("MultiTopK", "JumpReLU", "SparseDream"):  # what does not depend on the parts
         # With all of a batch on both, each of these is the same as on one device.
         expected, others = trained(name, tf.distribute.get_strategy(), x[:4])
         loss, weights = trained(name, two, x[:4])
@@ -174,20 +174,6 @@ tf.function(lambda parts: two.run(step, (parts,)))(parts)
 smallest = np.sort(keras.ops.convert_to_numpy(model.pre_activations(x[:1]))[0])[-2]
 threshold = keras.ops.convert_to_numpy(model.selector.threshold)
 print("the threshold of one image", threshold == smallest)
-
-with two.scope():
-    noisy = twins.KSparseAutoencoder(7, 6, 2, noise=0.1)
-    drawn = twins.Relaxation("perturbed", 2, 0.5).own(6, noisy, 10)
-
-
-def draw():
-    zeros = tf.zeros((3, 7))
-    return noisy.noise(zeros, training=True), drawn.weights_of(zeros[:, 1:])
-
-
-for values in tf.function(two.run)(draw):
-    first, second = map(np.asarray, two.experimental_local_results(values))
-    print("apart" if (first != second).mean() > 0.5 else "the same")
 """
 
 
@@ -195,9 +181,7 @@ def test_two_devices_share_a_batch_of_one_image_and_log_what_one_device_does():
     output, _ = run(TWO_DEVICES)
     assert output.splitlines() == [
         "AuxK finite",
-        "True True",
         "DeCov finite",
-        "True True",
         "MultiTopK finite",
         "True True",
         "JumpReLU finite",
@@ -206,8 +190,6 @@ def test_two_devices_share_a_batch_of_one_image_and_log_what_one_device_does():
         "SparseDream finite",
         "True True",
         "the threshold of one image True",
-        "apart",
-        "apart",
     ]
 
 
