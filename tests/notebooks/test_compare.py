@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.notebooks.compare import TIMING, Tolerance, figure_difference, text_difference
+from tests.notebooks.compare import Tolerance, figure_difference, text_difference
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_another_size_fails():
     assert "64 x 32" in figure_difference(picture(np.ones((32, 64))), picture(np.ones((32, 65))))
 
 
-def test_what_a_clock_says_may_be_anything_but_words_integers_and_sizes_may_not():
-    timing = Tolerance(**TIMING)
-    assert text_difference("plain 12.5 ms", "plain 103.1 ms", timing) == ""
-    for stored, fresh in [("0.5 ms", "0.5 s"), ("7 steps, 0.5", "8 steps, 0.5"), ("0.5", "nan")]:
+def test_what_a_clock_says_may_be_any_number_but_words_and_sizes_may_not_change():
+    timing = Tolerance(timing=True)
+    assert text_difference("plain 12.5 ms, 80%", "plain 103.1 ms, 7%", timing) == ""
+    for stored, fresh in [("0.5 ms", "0.5 s"), ("0.5 and 7", "0.5"), ("0.5", "nan")]:
         assert text_difference(stored, fresh, timing) != ""
     white, black, smaller = (
         picture(np.full(shape, ink)) for shape, ink in (((9, 9), 1), ((9, 9), 0), ((9, 8), 1))
