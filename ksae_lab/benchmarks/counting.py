@@ -10,7 +10,7 @@ MATRICES = 2  # W_enc and W_dec, n · d numbers each
 def product_operations(rows: int, inner: int, columns: int) -> int:
     """Operations of a product (rows, inner) · (inner, columns): one of each kind for each term.
 
-    Chapter 5.
+    Chapter 17.
     """
     return 2 * rows * inner * columns
 
@@ -20,7 +20,7 @@ def dense_step_operations(batch: int, n: int, d: int) -> int:
 
     Code, reconstruction, the code's gradient, and the gradients of W_enc and W_dec.
 
-    Chapter 5.
+    Chapter 17.
     """
     return 5 * product_operations(batch, d, n)
 
@@ -28,7 +28,7 @@ def dense_step_operations(batch: int, n: int, d: int) -> int:
 def sparse_step_operations(batch: int, n: int, k: int, d: int) -> int:
     """Operations of a step that multiplies none: the encoder's product, and four times k rows.
 
-    Chapter 5.
+    Chapter 17.
     """
     return product_operations(batch, d, n) + 4 * product_operations(batch, d, k)
 
@@ -36,7 +36,7 @@ def sparse_step_operations(batch: int, n: int, k: int, d: int) -> int:
 def held_bytes(n: int, d: int, slots: int = 2, itemsize: int = 4) -> int:
     """Bytes of W_enc, W_dec, b_enc and b_dec and of an optimizer with `slots` arrays for each.
 
-    Chapter 5.
+    Chapter 17.
     """
     return (1 + slots) * (MATRICES * n * d + n + d) * itemsize
 
@@ -44,6 +44,6 @@ def held_bytes(n: int, d: int, slots: int = 2, itemsize: int = 4) -> int:
 def update_bytes(touched: int, d: int, slots: int = 2, itemsize: int = 4) -> int:
     """Bytes that move if so many units take a step: both their rows and memories, in and out.
 
-    Chapter 5.
+    Chapter 17.
     """
     return 2 * (1 + slots) * MATRICES * touched * d * itemsize

@@ -35,7 +35,7 @@ def encoders(model: KSparseAutoencoder) -> dict[str, Way]:
 
     Raises `ImportError` where numba is missing.
 
-    Chapter 5.
+    Chapter 17.
     """
     ways: dict[str, Way] = {
         DENSE: model.encode,
@@ -59,7 +59,7 @@ def searches(model: KSparseAutoencoder, x: np.ndarray) -> dict[str, Way]:
     x has shape (images, d). `SparseCoder` makes the Gram matrix (n, n) anew in each call, and is
     left out where that is too large. OMP is given it, or the dictionary itself.
 
-    Chapter 5.
+    Chapter 17.
     """
     from sklearn.decomposition import SparseCoder
     from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
@@ -99,7 +99,7 @@ def searches(model: KSparseAutoencoder, x: np.ndarray) -> dict[str, Way]:
 def dense(codes: Any) -> np.ndarray:
     """Codes (batch, n) of any way as an array.
 
-    Chapter 5.
+    Chapter 17.
     """
     return codes.to_dense() if isinstance(codes, SparseCodes) else np.asarray(codes)
 

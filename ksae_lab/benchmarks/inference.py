@@ -33,7 +33,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing.
 
-    Chapter 5.
+    Chapter 17.
     """
     train, test = ways.digits(), ways.digits(part="test")
     steps, batch = QUICK_SETTLING if quick else SETTLING
@@ -55,7 +55,7 @@ def compare(
 
     They encode images of x (images, d), and take turns with the product of W_enc.
 
-    Chapter 5.
+    Chapter 17.
     """
     own = model.encode(x[:JUDGED])
     worth = {name: judged(model, own, way, x[:JUDGED]) for name, way in group.items()}
@@ -74,7 +74,7 @@ def compare(
 def told(seconds: np.ndarray, batch: int) -> Row:
     """What the times (calls,) of a batch of that many images come to.
 
-    Chapter 5.
+    Chapter 17.
     """
     slow = 1e3 * float(np.quantile(seconds, 0.99)) if len(seconds) >= ENOUGH else None
     rate = batch / float(np.median(seconds))
@@ -87,7 +87,7 @@ def judged(model: KSparseAutoencoder, own: np.ndarray, way: encoders.Way, x: np.
     `active` is the mean number of units that are not zero, and `same_units` the share of those of
     the model that are active here, too.
 
-    Chapter 5.
+    Chapter 17.
     """
     z = encoders.dense(way(x))
     x_hat = z @ model.W_dec + model.b_dec

@@ -15,7 +15,7 @@ class Law:
 
     `breaks` are the pairs of neighbours between which the time grows otherwise.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     exponent: float
@@ -36,7 +36,7 @@ def fit(sizes: Sequence[float], times: Sequence[float]) -> Law:
 
     Raises `ValueError` for fewer sizes, and for numbers that have no logarithm.
 
-    Chapter 5.
+    Chapter 17.
     """
     from scipy.stats import t
 

@@ -29,7 +29,7 @@ def card() -> dict[str, Any]:
 
     Raises what `measured_gflops` and `measured_gbs` raise.
 
-    Chapter 5.
+    Chapter 17.
     """
     flags = _cpuinfo("flags").split()
     return {
@@ -60,7 +60,7 @@ def card() -> dict[str, Any]:
 def installed(package: str) -> str:
     """The version of a package, or "absent"; nothing is imported.
 
-    Chapter 5.
+    Chapter 17.
     """
     try:
         return version(package)
@@ -73,7 +73,7 @@ def measured_gflops() -> float:
 
     Raises `FloatingPointError` if the product is not the one that so many operations lead to.
 
-    Chapter 5.
+    Chapter 17.
     """
     rows, inner, columns = SHAPE
     left = np.outer(np.arange(rows) % 3, np.ones(inner)).astype(np.float32)
@@ -93,7 +93,7 @@ def measured_gbs() -> float:
 
     Raises `FloatingPointError` if the numbers are not those that came of it.
 
-    Chapter 5.
+    Chapter 17.
     """
     array = np.ones(MOVED // 4, dtype=np.float32)
 

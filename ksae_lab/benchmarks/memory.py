@@ -35,7 +35,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing, and `OSError` if a process fails.
 
-    Chapter 5.
+    Chapter 17.
     """
     sizes = QUICK_SIZES if quick else SIZES
     names = ways.at_hand(COMPARED)
@@ -55,7 +55,7 @@ def measure(n: int, k: int, way: str) -> Row:
 
     Raises `ImportError` where numba is missing.
 
-    Chapter 5.
+    Chapter 17.
     """
     make, x = ways.MAKERS[way], ways.digits()
     batches = ways.batches(x, BATCH, 2 * timing.WARM)
@@ -88,7 +88,7 @@ def elsewhere(n: int, k: int, way: str) -> Row:
 
     Raises `OSError` if the process fails.
 
-    Chapter 5.
+    Chapter 17.
     """
     done = subprocess.run(
         [sys.executable, "-m", __name__, str(n), str(k), way],

@@ -32,7 +32,7 @@ def draw(name: str, rows: Sequence[Row]) -> Any:
 
     Raises `ImportError` where matplotlib is missing.
 
-    Chapter 5.
+    Chapter 17.
     """
     import matplotlib.pyplot as plt
 
@@ -49,7 +49,7 @@ def draw(name: str, rows: Sequence[Row]) -> Any:
 def speed(figures: Any, rows: Sequence[Row]) -> Any:
     """Time of a step against n, for each way, in the encoder's product of that size.
 
-    Chapter 5.
+    Chapter 17.
     """
     fig, ax = figures.canvas(5.0)
     for way in _ways(rows):
@@ -64,7 +64,7 @@ def speed(figures: Any, rows: Sequence[Row]) -> Any:
 def scale(figures: Any, rows: Sequence[Row]) -> Any:
     """Time against each size that varies; the exponents stand in the panels' titles.
 
-    Chapter 5.
+    Chapter 17.
     """
     varied = list(dict.fromkeys(row["varies"] for row in rows))
     fig, axes = figures.canvas(2.6 * len(varied) + 0.7, len(varied), squeeze=False)
@@ -88,7 +88,7 @@ def scale(figures: Any, rows: Sequence[Row]) -> Any:
 def errors(figures: Any, rows: Sequence[Row]) -> Any:
     """By how many percent the engine's error is above the plain one's, with intervals over seeds.
 
-    Chapter 5.
+    Chapter 17.
     """
     fig, ax = figures.canvas(3.2)
     told = [row for row in rows if row["way"] == quality.DIFFERENCE]
@@ -112,7 +112,7 @@ def errors(figures: Any, rows: Sequence[Row]) -> Any:
 def memory(figures: Any, rows: Sequence[Row]) -> Any:
     """Bytes that a step needs for itself, against n, beside batch · n and batch · k numbers.
 
-    Chapter 5.
+    Chapter 17.
     """
     fig, ax = figures.canvas(4.4)
     measured = [row for row in rows if row["n"]]
@@ -136,7 +136,7 @@ def memory(figures: Any, rows: Sequence[Row]) -> Any:
 def convergence(figures: Any, rows: Sequence[Row]) -> Any:
     """Validation error against seconds of training, a panel for each n and a line for each seed.
 
-    Chapter 5.
+    Chapter 17.
     """
     sizes = sorted({row["n"] for row in rows})
     fig, axes = figures.canvas(3.0 * len(sizes) + 0.8, len(sizes), squeeze=False)
@@ -154,7 +154,7 @@ def convergence(figures: Any, rows: Sequence[Row]) -> Any:
 def inference(figures: Any, rows: Sequence[Row]) -> Any:
     """Time of each way of making codes, a panel for each batch and a mark for each n.
 
-    Chapter 5.
+    Chapter 17.
     """
     names, panels, sizes = ([*dict.fromkeys(row[key] for row in rows)] for key in _BY)
     fig, axes = figures.canvas((1.0 + 0.3 * len(names)) * len(panels), len(panels), squeeze=False)

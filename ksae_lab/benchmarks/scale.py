@@ -36,7 +36,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing.
 
-    Chapter 5.
+    Chapter 17.
     """
     base, counts = (QUICK_BASE, (QUICK_STEPS,) * 2) if quick else (BASE, (STEPS, SETTLING))
     for varied, sizes in (QUICK_SIZES if quick else SIZES).items():
@@ -50,7 +50,7 @@ def at(varied: str, size: int, base: dict[str, int], steps: int, settling: int) 
 
     Raises what `rows` raises.
 
-    Chapter 5.
+    Chapter 17.
     """
     sizes = base | {varied: size}
     n, k, d, batch = (sizes[name] for name in ("n", "k", "d", "batch"))
@@ -84,7 +84,7 @@ def laws_of(measured: list[Row], varied: str, base: dict[str, int]) -> list[Row]
 
     Raises what `laws.fit` raises.
 
-    Chapter 5.
+    Chapter 17.
     """
     result = []
     for way in dict.fromkeys(row["way"] for row in measured):

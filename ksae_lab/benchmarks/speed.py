@@ -29,7 +29,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing.
 
-    Chapter 5.
+    Chapter 17.
     """
     x = ways.digits(D)
     steps, settling = (QUICK_STEPS, QUICK_STEPS) if quick else (STEPS, SETTLING)
@@ -44,7 +44,7 @@ def compare(x: np.ndarray, n: int, k: int, batch: int, steps: int, settling: int
 
     Raises what `rows` raises.
 
-    Chapter 5.
+    Chapter 17.
     """
     taken = ways.steps(*ways.settled(n, k, x, batch, settling), ways.at_hand())
     # Of the engine's own weights: they lie unit by unit, which is as good for a product.

@@ -28,7 +28,7 @@ def chosen(names: Sequence[str]) -> list[str]:
 
     Raises `ValueError` for a name that is none.
 
-    Chapter 5.
+    Chapter 17.
     """
     if wrong := [name for name in names if name not in MODULES]:
         raise ValueError(f"There is no benchmark {wrong[0]!r}; choose from {', '.join(MODULES)}.")
@@ -45,7 +45,7 @@ def run(
 
     Raises what the benchmarks raise, and `ValueError` for a row that lacks one of `FIELDS`.
 
-    Chapter 5.
+    Chapter 17.
     """
     from threadpoolctl import threadpool_limits
 
@@ -67,7 +67,7 @@ def write(result: dict[str, Any], path: Path) -> None:
 
     Raises `OSError` if the disk refuses.
 
-    Chapter 5.
+    Chapter 17.
     """
     card = json.dumps(result["machine"], indent=1, ensure_ascii=False)
     rows = ",\n".join(
@@ -81,7 +81,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises `ValueError` for a file that it has not.
 
-    Chapter 5.
+    Chapter 17.
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -97,7 +97,7 @@ def read(path: Path) -> dict[str, Any]:
 def table(name: str, rows: Sequence[Row]) -> str:
     """The rows of the benchmark of that name in columns; those that are empty are left out.
 
-    Chapter 5.
+    Chapter 17.
     """
     columns = [*FIELDS[1:], *import_module(MODULES[name]).COLUMNS]
     columns = [name for name in columns if any(row.get(name) is not None for row in rows)]

@@ -21,7 +21,7 @@ class Line:
     `dense` and `strongest` are how many times as long the rivals are to take, `product` how many
     encoder's products a step may take.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     n: int
@@ -54,7 +54,7 @@ class Found:
 
     `measured` is None, and `met`, where nobody took that way.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     measured: float | None
@@ -88,7 +88,7 @@ class Found:
 class Verdict:
     """What was found at one size, by which of the engine's ways and against which rival.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     line: Line
@@ -116,7 +116,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     The engine's faster way counts. The strongest rival is the fastest one that took its turns; the
     one that the targets were written against, autocast and bags, is told beside it.
 
-    Chapter 5.
+    Chapter 17.
     """
     result = []
     for line in TARGETS:
@@ -144,7 +144,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
     Raises `ValueError` if there is no row of `speed` at any of the sizes.
 
-    Chapter 5.
+    Chapter 17.
     """
     rows = [row for row in result["rows"] if row["benchmark"] == "speed"]
     found = verdicts(rows)
@@ -171,7 +171,7 @@ def roofline(verdict: Verdict, rows: Sequence[Row], machine: Mapping[str, Any]) 
 
     Of a screened step only the update's bytes are counted, not the product of few bits.
 
-    Chapter 5.
+    Chapter 17.
     """
     line = verdict.line
     times = _medians(rows, line)

@@ -14,7 +14,7 @@ WARM = 3  # first turns that are not counted: compiling, first touches of memory
 def bar(items: Iterable[Any], name: str, total: int | None = None) -> Iterable[Any]:
     """The items, with a bar that shows how many are done; none in a log file.
 
-    Chapter 5.
+    Chapter 17.
     """
     # Where `disable` is left out, the environment decides.
     quiet: dict[str, Any] = {} if sys.stderr.isatty() else {"disable": True}
@@ -31,7 +31,7 @@ def take_turns(
 
     Raises `ValueError` if warming leaves no turn.
 
-    Chapter 5.
+    Chapter 17.
     """
     if len(batches) <= WARM:
         raise ValueError(f"There are {len(batches)} batches; give more than {WARM}, to warm up.")
@@ -49,7 +49,7 @@ def take_turns(
 def summary(seconds: np.ndarray) -> dict[str, float | int]:
     """Median, quartiles and number of times (turns,), in milliseconds.
 
-    Chapter 5.
+    Chapter 17.
     """
     low, median, high = 1e3 * np.quantile(seconds, (0.25, 0.5, 0.75))
     return {

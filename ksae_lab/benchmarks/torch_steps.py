@@ -26,7 +26,7 @@ class TorchStep:
     A subclass says how gradients are made for x (batch, d).
     Weights come back to the NumPy model when `flush` is called.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     def __init__(self, model: KSparseAutoencoder, optimizer: Adam):
@@ -92,7 +92,7 @@ class TorchStep:
 class Dense(TorchStep):
     """Dense top-k in float32: five products, zeros and all; x has shape (batch, d).
 
-    Chapter 5.
+    Chapter 17.
     """
 
     def __init__(self, model: KSparseAutoencoder, optimizer: Adam):
@@ -126,7 +126,7 @@ class Autocast(TorchStep):
     Selection is what bfloat16 makes of it, which is not exact. x has shape (batch, d).
 
     Source: Gao et al. (2024), whose kernels gather in the decoder.
-    Chapter 5.
+    Chapter 17.
     """
 
     def gradients(self, x: Any) -> float:
@@ -159,7 +159,7 @@ class ByHand(TorchStep):
     Decoding is `embedding_bag`; with pairs sorted by unit, both gradients are products with a
     sparse matrix (n, batch), written into Adam's buffers. x has shape (batch, d).
 
-    Chapter 5.
+    Chapter 17.
     """
 
     def __init__(self, model: KSparseAutoencoder, optimizer: Adam):

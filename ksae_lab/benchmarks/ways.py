@@ -32,7 +32,7 @@ MAKERS: dict[str, Callable[[Any, Any], Any]] = {
 def at_hand(names: Iterable[str] = tuple(MAKERS)) -> list[str]:
     """Those of the ways that can be taken here: PyTorch's need PyTorch.
 
-    Chapter 5.
+    Chapter 17.
     """
     return [name for name in names if not name.startswith("torch") or find_spec("torch")]
 
@@ -42,7 +42,7 @@ def steps(model: KSparseAutoencoder, adam: Adam, names: Iterable[str]) -> dict[s
 
     Raises `ImportError` where numba is missing for the engine.
 
-    Chapter 5.
+    Chapter 17.
     """
     return {name: MAKERS[name](deepcopy(model), deepcopy(adam)) for name in names}
 
@@ -50,7 +50,7 @@ def steps(model: KSparseAutoencoder, adam: Adam, names: Iterable[str]) -> dict[s
 def digits(d: int = 784, part: str = "train") -> np.ndarray:
     """Real digits (images, d): of other sizes than 784 their pixels, shuffled, cut or repeated.
 
-    Chapter 5.
+    Chapter 17.
     """
     x = getattr(load_dataset("mnist5k"), f"x_{part}")
     if d == x.shape[1]:
@@ -62,7 +62,7 @@ def digits(d: int = 784, part: str = "train") -> np.ndarray:
 def network(n: int, k: int, x: np.ndarray, seed: int = 0) -> KSparseAutoencoder:
     """A network of n units that starts at images of x (images, d).
 
-    Chapter 5.
+    Chapter 17.
     """
     rng = np.random.default_rng(seed)
     model = KSparseAutoencoder(x.shape[1], n, k, rng=rng)
@@ -79,7 +79,7 @@ def settled(
 
     Raises `ImportError` where numba is missing.
 
-    Chapter 5.
+    Chapter 17.
     """
     model, adam = network(n, k, x), Adam()
     step = MAKERS[ENGINE](model, adam)
@@ -93,7 +93,7 @@ def settled(
 def batches(x: np.ndarray, size: int, count: int) -> list[np.ndarray]:
     """So many batches (size, d), drawn from the images x (images, d) one like the other.
 
-    Chapter 5.
+    Chapter 17.
     """
     rng = np.random.default_rng(0)
     return [x[rng.integers(len(x), size=size)] for _ in range(count)]

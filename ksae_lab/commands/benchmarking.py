@@ -14,7 +14,7 @@ from ksae_lab.experiments import archive
 def benchmark_(arguments: argparse.Namespace) -> None:
     """Run benchmarks, and print each one's table as soon as it has it.
 
-    Chapter 5.
+    Chapter 17.
     """
     names = suite.chosen(arguments.benchmarks)
     given, folder, force = arguments.json, arguments.plots, arguments.force
@@ -45,7 +45,7 @@ def benchmark_(arguments: argparse.Namespace) -> None:
 def targets_(arguments: argparse.Namespace) -> None:
     """Print the table of targets as Markdown.
 
-    Chapter 5.
+    Chapter 17.
     """
     print(targets.markdown(suite.read(user_path(arguments.file, "name of the file"))), end="")
 

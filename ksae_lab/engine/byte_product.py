@@ -24,7 +24,7 @@ WIDE = 65_000  # columns: of more, the sum of products of bytes might not fit in
 def available() -> bool:
     """Whether this processor has the instruction.
 
-    Chapter 5.
+    Chapter 17.
     """
     return bool(binding.get_host_cpu_features().get("avx512vnni"))
 
@@ -35,7 +35,7 @@ def packed(n: int, d: int) -> np.ndarray:
     What a tile needs one after the other lies one after the other, for sixteen units at a time:
     that is what fits into the nearest cache when units are written one by one.
 
-    Chapter 5.
+    Chapter 17.
     """
     return np.zeros((-(-n // UNITS), UNITS // LANES, -(-d // 4), LANES), np.int32)
 
@@ -46,7 +46,7 @@ def _tile(typing: Any, weights: Any, x: Any, sums: Any) -> Any:
     Each int32 of the weights is four int8; sums (6, 64) are int32. All arrays are contiguous but
     for the rows of x, which may have more columns than d. It checks nothing.
 
-    Chapter 5.
+    Chapter 17.
     """
     signature = types.void(weights, x, sums)
 

@@ -38,7 +38,7 @@ class CatchUp:
     """Says what units that have missed some steps have missed, for weights of `dtype`.
 
     Source: Kingma & Ba (2015) for the steps; the sum is a geometric one.
-    Chapter 5.
+    Chapter 17.
     """
 
     def __init__(self, optimizer: BaseOptimizer, dtype: np.dtype):

@@ -12,7 +12,7 @@ class Elsewhere(NamedTuple):
 
     It has −1 for all other units. `b_dec` (d,) is what goes to the mean image.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     where: np.ndarray
@@ -25,7 +25,7 @@ class Elsewhere(NamedTuple):
 def of_code(extra: Gradients, idx: np.ndarray, n: int) -> np.ndarray | int:
     """What `extra` has for the selected units of the code, idx (batch, k); 0 if nothing.
 
-    Chapter 5.
+    Chapter 17.
     """
     if "z" not in extra:
         return 0
@@ -37,7 +37,7 @@ def of_weights(extra: Gradients, x: np.ndarray, encoder: np.ndarray) -> Elsewher
 
     `encoder` is W_enc (d, n).
 
-    Chapter 5.
+    Chapter 17.
     """
     h, W_enc = _few(extra, "h", axis=1), _few(extra, "W_enc", axis=1)
     W_dec, b_enc = _few(extra, "W_dec", axis=0), _few(extra, "b_enc", axis=0)

@@ -24,7 +24,7 @@ class Units(NamedTuple):
     `norm` is the length of a unit's weights. The bytes of the input are counted from −128;
     `offset` is what that adds to a product. Where there are no bytes, `bytes_` is empty.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     norm: np.ndarray
@@ -40,7 +40,7 @@ class Rows(NamedTuple):
     A score is off by no more than `a` · norm + `b` · error of the unit; `bytes_` (batch, d), uint8,
     with rows and columns filled up to whole tiles.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     a: np.ndarray
@@ -56,7 +56,7 @@ def rounding(d: int, dtype: np.dtype) -> Any:
     rounding, and for lengths that were summed up by the same arithmetic. A scalar of `dtype`.
 
     Source: Higham (2002), section 3.1: γ_d times the sum of the products' magnitudes, in any order.
-    Chapter 5.
+    Chapter 17.
     """
     return np.dtype(dtype).type(1.01 * (d + 8) * np.finfo(dtype).eps)
 
@@ -64,7 +64,7 @@ def rounding(d: int, dtype: np.dtype) -> Any:
 def units(n: int, d: int, dtype: np.dtype, as_bytes: bool) -> Units:
     """Room for what a screen knows of n units of d weights, to be filled by `describe`.
 
-    Chapter 5.
+    Chapter 17.
     """
     norm, scale, error = np.zeros((3, n), dtype)
     return Units(norm, scale, error, np.zeros(n, np.int32), packed(n if as_bytes else 0, d))
@@ -111,7 +111,7 @@ def describe(u, w, known, slack, bytes_):  # type: ignore[no-untyped-def]
 
     `bytes_` has as many int8 as a unit has in `known.bytes_`, the last ones 0.
 
-    Chapter 5.
+    Chapter 17.
     """
     known.norm[u] = norm = _length(w)
     if not len(known.bytes_):
@@ -134,7 +134,7 @@ def describe(u, w, known, slack, bytes_):  # type: ignore[no-untyped-def]
 def describe_all(W, known, slack):  # type: ignore[no-untyped-def]
     """Write down what a screen needs of all units, W (n, d).
 
-    Chapter 5.
+    Chapter 17.
     """
     bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
     for u in range(len(W)):
@@ -145,7 +145,7 @@ def describe_all(W, known, slack):  # type: ignore[no-untyped-def]
 def rows(x, slack, as_bytes):  # type: ignore[no-untyped-def]
     """What a screen needs of a batch, x (batch, d).
 
-    Chapter 5.
+    Chapter 17.
     """
     batch, d = x.shape
     a, b, scales = np.zeros((3, batch), x.dtype)

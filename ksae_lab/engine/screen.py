@@ -19,7 +19,7 @@ class Screen:
 
     Raises `ValueError` if bytes are asked for and cannot be had.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     def __init__(self, W: np.ndarray, as_bytes: bool | None, threads: Threads):

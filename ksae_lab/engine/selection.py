@@ -23,7 +23,7 @@ class Candidates(NamedTuple):
     units (batch, room) are candidates, in order, with score + ε in `most`; `counts` (batch,) says
     how many they are, and more than there is room for once they were too many.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     bar: np.ndarray
@@ -36,7 +36,7 @@ class Candidates(NamedTuple):
 def candidates(batch: int, n: int, k: int, dtype: np.dtype) -> Candidates:
     """None so far, with room for eight times k, and some.
 
-    Chapter 5.
+    Chapter 17.
     """
     room = min(n, 8 * k + 64)
     lowest = -np.inf
@@ -155,7 +155,7 @@ def _bound(width, scores, a, b, magnitude, of_units, ranks, bar):  # type: ignor
 def screen_products(first, end, h, slack, magnitude, rows, known, bias, found):  # type: ignore[no-untyped-def]
     """Find the candidates of rows first to end by a product in floating point, h (batch, n).
 
-    Chapter 5.
+    Chapter 17.
     """
     n = h.shape[1]
     of_units, ranks = np.empty((4, UNITS), h.dtype), np.empty((2, UNITS), h.dtype)
@@ -178,7 +178,7 @@ def _to_scores(sums, offset, scale, of_row, scores):  # type: ignore[no-untyped-
 def screen_bytes(first, end, slack, magnitude, rows, known, bias, found):  # type: ignore[no-untyped-def]
     """Find the candidates of rows first to end, a multiple of 6, by the product of bytes.
 
-    Chapter 5.
+    Chapter 17.
     """
     n = len(bias)
     sums, scores = np.empty((ROWS, UNITS), np.int32), np.empty(UNITS, bias.dtype)
@@ -223,7 +223,7 @@ def decide(first, end, x, W, bias, magnitude, found, idx, h):  # type: ignore[no
     at. Returns how many scores were taken; −1 for NaN.
 
     Source: Williams (1964) for the heap.
-    Chapter 5.
+    Chapter 17.
     """
     n, k = len(W), idx.shape[1]
     rank, own = np.empty(k, x.dtype), np.empty(k, np.int64)

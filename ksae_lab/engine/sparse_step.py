@@ -44,7 +44,7 @@ class SparseForward(ForwardPass):
     z (batch, n) is made when somebody asks for it. h (batch, n) was never there as a whole: until
     the weights change it is computed for whoever asks, and afterwards refused.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     idx: np.ndarray
@@ -117,7 +117,7 @@ class SparseStep:
     where numba is missing.
 
     Source: Gao et al. (2024) for gathering; the rest is this book's.
-    Chapter 5.
+    Chapter 17.
     """
 
     def __init__(

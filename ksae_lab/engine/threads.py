@@ -13,7 +13,7 @@ from typing import Any
 class Threads:
     """So many threads, which share out ranges; one thread is the caller's own.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     def __init__(self, count: int):

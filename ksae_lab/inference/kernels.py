@@ -79,7 +79,7 @@ def scores(x: np.ndarray, W: np.ndarray, step: np.ndarray, bias: np.ndarray, h: 
     sums are of integers, exact, for 512 numbers at a time.
 
     Source: Jacob et al. (2018) for products of integers.
-    Chapter 5.
+    Chapter 17.
     """
     n, d = W.shape
     q = np.empty(d, np.int16)

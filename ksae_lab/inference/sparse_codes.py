@@ -32,7 +32,7 @@ class SparseCodes:
     Raises `ValueError` for arrays that do not fit each other or the number of units, and
     `TypeError` for indices that are no integers.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     indices: np.ndarray
@@ -147,7 +147,7 @@ def slabs(samples: int, widest: int) -> Iterator[slice]:
 
     All three are scalars.
 
-    Chapter 5.
+    Chapter 17.
     """
     step = max(1, BLOCK // widest)
     for start in range(0, max(samples, 1), step):

@@ -29,7 +29,7 @@ class Int8Encoder:
     is missing.
 
     Source: Jacob et al. (2018).
-    Chapter 5.
+    Chapter 17.
     """
 
     def __init__(self, model: Any):
@@ -76,7 +76,7 @@ def int8_report(model: KSparseAutoencoder, x: np.ndarray) -> dict[str, float]:
 
     Raises what `Int8Encoder` raises.
 
-    Chapter 5.
+    Chapter 17.
     """
     encoder = Int8Encoder(model)
     codes, own = encoder.encode_sparse(x), model.encode_sparse(x)
@@ -99,7 +99,7 @@ def k_sparse(model: Any) -> KSparseAutoencoder:
 
     Raises `TypeError` for another one.
 
-    Chapter 5.
+    Chapter 17.
     """
     if not isinstance(model, KSparseAutoencoder):
         raise TypeError(

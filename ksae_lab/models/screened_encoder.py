@@ -25,7 +25,7 @@ class ScreenedEncoder:
     Raises `TypeError` for another model than a `KSparseAutoencoder`, `ValueError` for another
     selector than `TopK` and for float16, and `ImportError` where numba is missing.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     def __init__(self, model: Any):

@@ -21,7 +21,7 @@ class OfUnits(NamedTuple):
     Units are counted along `axis` of the whole: `values` are (batch, m) of a gradient (batch, n),
     with axis 1, and (m, d) of one (n, d), with axis 0.
 
-    Chapter 5.
+    Chapter 17.
     """
 
     units: np.ndarray
