@@ -112,20 +112,6 @@ def stopped(errors: Sequence[float]) -> bool:
     return len(errors) >= LEAST and min(errors) > (1 - FALL) * min(errors[:-SPAN])
 
 
-def reached(errors: Sequence[float], at: Sequence[float], level: float) -> float:
-    """Where, `at` seconds or updates so far, the error first comes to a level; NaN if never.
-
-    Between the ends of two epochs it falls on a straight line.
-    """
-    for i, (error, here) in enumerate(zip(errors, at, strict=True)):
-        if error <= level:
-            if i == 0:
-                return here
-            share = (errors[i - 1] - level) / (errors[i - 1] - error)
-            return at[i - 1] + share * (here - at[i - 1])
-    return float("nan")
-
-
 @cache
 def race(
     n: int, batch: int, rate: float, seed: int, sides: tuple[tuple[str, int], ...]

@@ -5,10 +5,12 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.engine.sparse_step import SparseStep
+from ksae_lab.evaluation.statistics import interval_half_width
 from ksae_lab.experiments import labs
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.training.optimizers import Adam
@@ -16,7 +18,7 @@ from ksae_lab.training.steps import PlainStep
 from tests.labs.imported import module
 from tests.repo import ROOT
 
-lab = module("time_to_quality")
+lab, compare = module("time_to_quality"), module("time_to_quality", "compare")
 N, K, BATCH, RATE, SEED = 60, 3, 500, 0.003, 2
 
 
@@ -116,8 +118,40 @@ def test_a_side_stops_when_three_epochs_bring_less_than_two_percent():
     [(5.0, 1.0), (3.0, 2.0), (2.5, 3.0), (2.0, 4.0), (1.0, np.nan)],
 )
 def test_a_level_is_reached_on_a_line_between_epochs(level, place):
-    found = lab.reached([4.0, 3.0, 2.0, 2.5], [1.0, 2.0, 4.0, 7.0], level)
+    found = compare.reached([4.0, 3.0, 2.0, 2.5], [1.0, 2.0, 4.0, 7.0], level)
     assert found == pytest.approx(place, nan_ok=True)
+
+
+def rows(**columns):
+    """One side of a race, two seeds; lists are curves."""
+    return pd.DataFrame(columns)
+
+
+def test_sides_are_compared_after_as_many_epochs_seed_by_seed():
+    curves = [np.array([4.0, 2.0, 1.0]), np.array([4.0, 1.0])]
+    plain = rows(epochs=[3, 2], test_by_epoch=curves)
+    other = rows(epochs=[2, 2], test_by_epoch=[1.1 * curves[0][:2], 1.3 * curves[1]])
+    assert compare.above(other, plain) == pytest.approx([10, 30])
+    assert compare.above(other, 2 * plain, epoch=1) == pytest.approx([-45, -35])
+
+
+def test_what_was_spent_is_counted_to_the_end_of_each_epoch():
+    spent = [np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0])]
+    errors = [np.array([4.0, 3.0, 2.0]), np.array([4.0, 3.0, 3.5])]
+    side = rows(epochs=[3, 3], updates=[21, 24], seconds_by_epoch=spent, validation_by_epoch=errors)
+    assert compare.best(side) == pytest.approx([2, 3])
+    assert compare.price(side) == pytest.approx([7 / 3, 2])
+    levels = np.array([2.5, 2.5])
+    for along, place in ((compare.seconds, 5), (compare.updates, 17.5), (compare.epochs, 2.5)):
+        found = compare.to_level(side, levels, along)
+        assert found == pytest.approx([place, np.nan], nan_ok=True)
+
+
+def test_what_is_told_leaves_out_who_never_came():
+    half = interval_half_width(np.array([1.0, 2.0, 4.0]))
+    assert compare.told(np.array([1.0, np.nan, 2.0, 4.0]), 2) == f"2.33 ± {half:.2f}"
+    assert compare.told(np.array([np.nan, 3.0])) == "3.0"
+    assert compare.told(np.array([np.nan])) == "never"
 
 
 def test_a_size_is_raced_by_all_at_once_and_other_batches_have_their_price(monkeypatch):
@@ -137,7 +171,6 @@ def test_a_size_is_raced_by_all_at_once_and_other_batches_have_their_price(monke
 
 
 def test_rates_are_those_that_validation_digits_preferred():
-    pd = pytest.importorskip("pandas")
     table = pd.read_csv(labs.find("time_to_quality", ROOT).folder / "choice.csv", comment="#")
     found = table[table["engine"] == "sparse"]
     best = found.loc[found.groupby(["n", "batch"])["validation"].idxmin()]
