@@ -100,4 +100,4 @@ def told(values: np.ndarray, digits: int = 1) -> str:
     if not len(there):
         return "never"
     half = f" ± {interval_half_width(there):.{digits}f}" if len(there) > 1 else ""
-    return f"{there.mean():.{digits}f}{half}"
+    return f"{there.mean():.{digits}f}{half}".replace("-", "−")

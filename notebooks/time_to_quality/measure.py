@@ -97,7 +97,6 @@ class Side:
         started = time.process_time()
         self.trainer.one_epoch()
         seconds = time.process_time() - started
-        self.trainer.epoch += 1
         errors = [self.model.error(x) for x in (dataset.x_val, dataset.x_test)]
         numbers = *errors, seconds, self.touched.mean()
         for curve, number in zip(self.curves.values(), numbers, strict=True):

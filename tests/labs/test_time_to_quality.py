@@ -110,7 +110,14 @@ def test_a_side_stops_when_three_epochs_bring_less_than_two_percent():
     assert lab.stopped([*9 * [1.0], 0.981])
     assert not lab.stopped([*9 * [1.0], 0.979])
     assert not lab.stopped([*7 * [1.0], 0.9, 0.97, 0.96])  # the least counts, and not the last
-    assert lab.stopped([*6 * [1.0], 0.9, 1.0, 1.0, 0.99])
+    assert lab.stopped([*5 * [1.0], 0.9, 1.0, 1.0, 1.0, 0.99])
+
+
+def test_a_side_leaves_the_race_when_it_has_stopped(monkeypatch):
+    monkeypatch.setattr(lab, "SIZES", {N: K})
+    monkeypatch.setattr(lab, "stopped", lambda errors: len(errors) == 1)
+    rows = lab.race(N, BATCH, RATE, SEED + 1, (("plain", 3), ("lazy", 3)))
+    assert [row["epochs"] for row in rows.values()] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -130,9 +137,10 @@ def rows(**columns):
 def test_sides_are_compared_after_as_many_epochs_seed_by_seed():
     curves = [np.array([4.0, 2.0, 1.0]), np.array([4.0, 1.0])]
     plain = rows(epochs=[3, 2], test_by_epoch=curves)
-    other = rows(epochs=[2, 2], test_by_epoch=[1.1 * curves[0][:2], 1.3 * curves[1]])
+    others = [np.array([4.0, 2.2]), np.array([5.0, 1.3, 0.5])]
+    other = rows(epochs=[2, 3], test_by_epoch=others)
     assert compare.above(other, plain) == pytest.approx([10, 30])
-    assert compare.above(other, 2 * plain, epoch=1) == pytest.approx([-45, -35])
+    assert compare.above(other, plain, epoch=1) == pytest.approx([0, 25])
 
 
 def test_what_was_spent_is_counted_to_the_end_of_each_epoch():
@@ -150,7 +158,7 @@ def test_what_was_spent_is_counted_to_the_end_of_each_epoch():
 def test_what_is_told_leaves_out_who_never_came():
     half = interval_half_width(np.array([1.0, 2.0, 4.0]))
     assert compare.told(np.array([1.0, np.nan, 2.0, 4.0]), 2) == f"2.33 ± {half:.2f}"
-    assert compare.told(np.array([np.nan, 3.0])) == "3.0"
+    assert compare.told(np.array([np.nan, -3.0])) == "−3.0"
     assert compare.told(np.array([np.nan])) == "never"
 
 
