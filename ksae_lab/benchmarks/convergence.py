@@ -32,7 +32,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing.
 
-    Lab 2.
+    Lab 11.
     """
     sizes, epochs = (QUICK_SIZES, QUICK_EPOCHS) if quick else (SIZES, EPOCHS)
     for n, k in sizes:
@@ -58,7 +58,7 @@ def curves(n: int, k: int, seed: int, epochs: int) -> dict[str, Curve]:
 
     Raises what `rows` raises.
 
-    Lab 2.
+    Lab 11.
     """
     x, unseen = ways.digits(), ways.digits(part="val")
     model = ways.network(n, k, x, seed)
@@ -85,7 +85,7 @@ def curves(n: int, k: int, seed: int, epochs: int) -> dict[str, Curve]:
 def reached(curve: Curve, level: float) -> float | None:
     """Seconds at the first epoch's end at which the error was at most `level`; None if never.
 
-    Lab 2.
+    Lab 11.
     """
     return next((seconds for seconds, error in curve if error <= level), None)
 

@@ -34,7 +34,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
     Raises `ImportError` where numba is missing.
 
-    Lab 2.
+    Lab 11.
     """
     sizes, epochs = (QUICK_SIZES, QUICK_EPOCHS) if quick else (SIZES, EPOCHS)
     seeds = QUICK_SEEDS if quick else SEEDS
@@ -52,7 +52,7 @@ def train(n: int, k: int, way: str, seed: int, epochs: int) -> Row:
 
     Raises what `rows` raises.
 
-    Lab 2.
+    Lab 11.
     """
     x = ways.digits()
     model = deepcopy(ways.network(n, k, x, seed))
@@ -67,7 +67,7 @@ def differences(measured: list[Row]) -> Row:
 
     Raises `ValueError` for fewer than two seeds.
 
-    Lab 2.
+    Lab 11.
     """
     row = _row(measured[0]["n"], measured[0]["k"], DIFFERENCE)
     by_way = {way: [row for row in measured if row["way"] == way] for way in ENGINES}
