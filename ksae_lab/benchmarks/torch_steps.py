@@ -11,6 +11,7 @@ through the encoder from the bias's, which saves a product; W_enc as (n, d), uni
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +21,7 @@ from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.training.optimizers import Adam
 
 
-class TorchStep:
+class TorchStep(ABC):
     """What the rivals share: parameters, the fused Adam, the constraint.
 
     A subclass says how gradients are made for x (batch, d).
@@ -67,9 +68,9 @@ class TorchStep:
             self.W_dec.div_(self.torch.linalg.vector_norm(self.W_dec, dim=1, keepdim=True))
         return loss, None
 
+    @abstractmethod
     def gradients(self, x: Any) -> float:
         """Put the gradients for x (batch, d) where Adam finds them, and give the loss, a scalar."""
-        raise NotImplementedError
 
     def flush(self) -> None:
         """Copy the weights back into the NumPy model."""

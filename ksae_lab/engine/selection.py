@@ -7,13 +7,14 @@ So the units that are chosen do not depend on the screen, nor on the order in wh
 products of matrices takes its sums.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from ksae_lab.engine.byte_product import ROWS, UNITS, tile
 from ksae_lab.engine.compiled import EXACT, LOOSE
+from ksae_lab.engine.heap import loses, sift
 
 
 class Candidates(NamedTuple):
@@ -47,29 +48,6 @@ def candidates(batch: int, n: int, k: int, dtype: np.dtype) -> Candidates:
         np.empty((batch, room), dtype),
         np.zeros(batch, np.int64),
     )
-
-
-@njit(inline="always")
-def _before(v: float, i: int, w: float, j: int) -> Any:
-    """Whether unit i with v loses against unit j with w: of equal numbers the first unit wins."""
-    return v < w or (v == w and i > j)
-
-
-@njit(**EXACT)
-def _sift(val: np.ndarray, idx: np.ndarray, k: int) -> None:
-    """Let the first number sink in a heap whose root is the one to lose first."""
-    at, v, i = 0, val[0], idx[0]
-    while True:
-        child = 2 * at + 1
-        if child >= k:
-            break
-        if child + 1 < k and _before(val[child + 1], idx[child + 1], val[child], idx[child]):
-            child += 1
-        if not _before(val[child], idx[child], v, i):
-            break
-        val[at], idx[at] = val[child], idx[child]
-        at = child
-    val[at], idx[at] = v, i
 
 
 @njit(**EXACT)
@@ -249,13 +227,13 @@ def decide(first, end, x, W, bias, magnitude, found, idx, h):  # type: ignore[no
             if score != score:
                 return -1
             v = abs(score) if magnitude else score
-            if _before(rank[0], own[0], v, u):
+            if loses(rank[0], own[0], v, u):
                 rank[0], own[0] = v, u
-                _sift(rank, own, k)
+                sift(rank, own, 0)
         place = 0
         for c in range(count):  # once more, since a heap has lost their order
             u, score = who[c], scores[c]
-            if not _before(abs(score) if magnitude else score, u, rank[0], own[0]):
+            if not loses(abs(score) if magnitude else score, u, rank[0], own[0]):
                 idx[r, place], h[r, place] = u, score
                 place += 1
     return looked_at

@@ -1,9 +1,10 @@
 """The loops of an encoder, compiled by numba: the k largest, and the product of bytes."""
 
-from typing import Any
-
 import numpy as np
 from numba import njit
+
+from ksae_lab.engine.compiled import EXACT
+from ksae_lab.engine.heap import sift
 
 BLOCK = 64  # numbers whose greatest is looked for before any of them is
 TOP = 32767  # an image's largest number in magnitude becomes this
@@ -11,30 +12,7 @@ PIECE = 512  # 512 · 127 · 32,767 is the most that 32 bits hold
 assert PIECE * 127 * TOP < 2**31
 
 
-@njit(inline="always")
-def _before(v: float, i: int, w: float, j: int) -> Any:
-    """Whether unit i with v loses against unit j with w: of equal numbers the first unit wins."""
-    return v < w or (v == w and i > j)
-
-
-@njit(cache=True)
-def _sift(val: np.ndarray, idx: np.ndarray, at: int, k: int) -> None:
-    """Let the number at `at` sink in a heap whose root is the one to lose first."""
-    v, i = val[at], idx[at]
-    while True:
-        child = 2 * at + 1
-        if child >= k:
-            break
-        if child + 1 < k and _before(val[child + 1], idx[child + 1], val[child], idx[child]):
-            child += 1
-        if not _before(val[child], idx[child], v, i):
-            break
-        val[at], idx[at] = val[child], idx[child]
-        at = child
-    val[at], idx[at] = v, i
-
-
-@njit(cache=True)
+@njit(**EXACT)
 def largest(scores: np.ndarray, idx: np.ndarray, val: np.ndarray) -> None:
     """Put the k largest of each row of scores (batch, n) into idx and val, ties to the left.
 
@@ -49,7 +27,7 @@ def largest(scores: np.ndarray, idx: np.ndarray, val: np.ndarray) -> None:
         for i in range(k):
             best[i], where[i] = row[i], i
         for i in range(k // 2 - 1, -1, -1):
-            _sift(best, where, i, k)
+            sift(best, where, i)
         for start in range(k, n, BLOCK):
             end = min(start + BLOCK, n)
             greatest = row[start]
@@ -59,10 +37,10 @@ def largest(scores: np.ndarray, idx: np.ndarray, val: np.ndarray) -> None:
                 for j in range(start, end):
                     if row[j] > best[0]:
                         best[0], where[0] = row[j], j
-                        _sift(best, where, 0, k)
+                        sift(best, where, 0)
 
 
-@njit(cache=True)
+@njit(**EXACT)
 def _dot(w: np.ndarray, x: np.ndarray) -> np.int32:
     # Rounded to 32 bits after every operation, so that a processor may take many at once.
     total = np.int32(0)
@@ -71,7 +49,7 @@ def _dot(w: np.ndarray, x: np.ndarray) -> np.int32:
     return total
 
 
-@njit(cache=True)
+@njit(**EXACT)
 def scores(x: np.ndarray, W: np.ndarray, step: np.ndarray, bias: np.ndarray, h: np.ndarray) -> None:
     """h = x (W · step)ᵀ + bias, (batch, n), for x (batch, d), and bytes W (n, d) with a step each.
 

@@ -6,7 +6,6 @@ import pytest
 from ksae_lab import (
     BatchTopK,
     JumpReLU,
-    KSparseAutoencoder,
     Scaled,
     Scaling,
     SparseDream,
@@ -14,21 +13,9 @@ from ksae_lab import (
     quantise_weights,
 )
 from ksae_lab.models.int8_encoder import Int8Encoder, int8_report
+from tests.models.uneven import D, images, network
 
-D, N = 11, 40
-
-
-def network(k=4, activation="linear", d=D, n=N, seed=0, dtype=np.float32, **options):
-    rng = np.random.default_rng(seed)
-    model = KSparseAutoencoder(d, n, k, activation, rng=rng, dtype=dtype, **options)
-    if not model.tied:
-        model.W_enc[:] = rng.normal(size=(d, n)) * rng.uniform(0.1, 3, size=n)
-    model.b_enc[:], model.b_dec[:] = rng.normal(size=n), rng.normal(size=d)
-    return model
-
-
-def images(samples=30, d=D, seed=0):
-    return np.random.default_rng(seed).normal(size=(samples, d)).astype(np.float32)
+N = 40
 
 
 # Scores
@@ -37,7 +24,7 @@ def images(samples=30, d=D, seed=0):
 @pytest.mark.parametrize("d", [1, 11, 512, 513, 1500])
 @pytest.mark.parametrize("tied", [False, True])
 def test_scores_are_those_of_rounded_weights(d, tied):
-    model = network(k=N, d=d, tied=tied, dtype=np.float64)
+    model = network(N, N, d=d, tied=tied, dtype=np.float64)
     rounded, x = quantise_weights(model), images(5, d)
     x[3] *= 1e-6
     codes = Int8Encoder(model).encode_sparse(x)
@@ -50,20 +37,20 @@ def test_scores_are_those_of_rounded_weights(d, tied):
 
 
 def test_the_largest_sums_do_not_overflow():
-    model = network(k=2, d=1024, n=2)
+    model = network(2, 2, d=1024)
     model.W_enc[:], model.b_enc[:], model.b_dec[:] = [[1, -1]], 0, 0
     codes = Int8Encoder(model).encode_sparse(np.full((1, 1024), 7.0))
     np.testing.assert_allclose(codes.values, [[7168, -7168]], rtol=1e-6)
 
 
 def test_an_image_that_is_the_mean_has_the_biases_for_its_code():
-    model = network(k=N)
+    model = network(N, N)
     codes = Int8Encoder(model).encode_sparse(model.b_dec[None])
     np.testing.assert_array_equal(codes.values, model.b_enc[None])
 
 
 def test_a_unit_without_weights_has_its_bias():
-    model = network(k=N)
+    model = network(N, N)
     model.W_enc[:, 3] = 0
     values = Int8Encoder(model).encode_sparse(images()).values
     np.testing.assert_array_equal(values[:, 3], np.full(30, model.b_enc[3]))
@@ -71,7 +58,7 @@ def test_a_unit_without_weights_has_its_bias():
 
 @pytest.mark.parametrize("selector", [BatchTopK(3), JumpReLU(0.5), TopK(3, by="magnitude")])
 def test_every_selector_selects_by_these_scores(selector):
-    model = network(selector, "relu")
+    model = network(N, selector, "relu")
     expected = quantise_weights(model).encode(images())
     found = Int8Encoder(model).encode_sparse(images()).to_dense()
     np.testing.assert_allclose(found, expected, atol=5e-3)
@@ -82,13 +69,13 @@ def test_every_selector_selects_by_these_scores(selector):
 
 
 def test_it_takes_a_quarter_of_the_memory():
-    model = network(d=784, n=500)
+    model = network(500, d=784)
     floats = 4 * (784 * 500 + 500 + 784)
     assert floats / 4 < Int8Encoder(model).nbytes < 1.02 * floats / 4
 
 
 def test_the_report_compares_with_the_model():
-    model, x = network(k=3), images(200)
+    model, x = network(N, k=3), images(200)
     told = int8_report(model, x)
     own = model.encode(x) != 0
     theirs = Int8Encoder(model).encode_sparse(x).to_dense() != 0
@@ -100,7 +87,7 @@ def test_the_report_compares_with_the_model():
         np.mean((model.decode(Int8Encoder(model).encode_sparse(x).to_dense()) - x) ** 2), rel=1e-5
     )
     assert told["bytes"] == 4 * (D * N + N + D) and told["int8_bytes"] < told["bytes"]
-    silent = int8_report(network(k=0), x)
+    silent = int8_report(network(N, k=0), x)
     assert silent["same_units"] == silent["same_rows"] == 1
 
 
@@ -108,15 +95,15 @@ def test_what_it_cannot_encode_is_refused():
     with pytest.raises(TypeError, match="A SparseDream is given; give a KSparseAutoencoder"):
         Int8Encoder(SparseDream(D, N, init="as_found", rng=0))
     with pytest.raises(TypeError, match=r"such as `folded\(\)` makes of a Scaled one"):
-        Int8Encoder(Scaled(network(), Scaling("none", D)))
+        Int8Encoder(Scaled(network(N), Scaling("none", D)))
     with pytest.raises(ValueError, match=r"expected \(batch, 11\)"):
-        Int8Encoder(network()).encode_sparse(np.zeros((2, 3)))
+        Int8Encoder(network(N)).encode_sparse(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="NaN or infinity, first in row 1"):
-        Int8Encoder(network()).encode_sparse([[0.0] * D, [np.nan] * D])
+        Int8Encoder(network(N)).encode_sparse([[0.0] * D, [np.nan] * D])
 
 
 def test_no_images_have_no_codes_and_later_changes_are_not_seen():
-    model = network()
+    model = network(N)
     encoder = Int8Encoder(model)
     assert encoder.encode_sparse(np.zeros((0, D))).indices.shape == (0, 4)
     before = encoder.encode_sparse(images()).values

@@ -5,24 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ksae_lab import JumpReLU, KSparseAutoencoder, ScreenedEncoder, SparseDream, TopK
+from ksae_lab import JumpReLU, ScreenedEncoder, SparseDream, TopK
 from ksae_lab.engine import byte_product
 from ksae_lab.inference import sparse_codes
+from tests.models.uneven import D, images, network
 
-D, N = 11, 300  # so many units that bytes are used, where there is an instruction for them
-
-
-def network(k=4, activation="linear", seed=0, dtype=np.float32, n=N, **options):
-    rng = np.random.default_rng(seed)
-    model = KSparseAutoencoder(D, n, k, activation, rng=rng, dtype=dtype, **options)
-    if not model.tied:
-        model.W_enc[:] = rng.normal(size=(D, n)) * rng.uniform(0.1, 3, size=n)
-    model.b_enc[:], model.b_dec[:] = rng.normal(size=n), rng.normal(size=D)
-    return model
-
-
-def images(samples=30, seed=0):
-    return np.random.default_rng(seed).normal(size=(samples, D)).astype(np.float32)
+N = 300  # so many units that bytes are used, where there is an instruction for them
 
 
 @given(
@@ -36,9 +24,9 @@ def images(samples=30, seed=0):
     tied=st.booleans(),
 )
 def test_codes_are_the_models(seed, k, by, activation, size, bias, dtype, tied):
-    model = network(TopK(k, by=by), activation, seed, dtype, tied=tied)
+    model = network(N, TopK(k, by=by), activation, seed=seed, dtype=dtype, tied=tied)
     model.b_enc *= dtype(bias)
-    x = (size * images(4, seed + 1)).astype(dtype)
+    x = (size * images(4, seed=seed + 1)).astype(dtype)
     codes, own = ScreenedEncoder(model).encode_sparse(x), model.encode_sparse(x)
     assert codes.values.dtype == own.values.dtype == dtype
     assert codes.indices.shape == own.indices.shape == (4, k)
@@ -59,7 +47,7 @@ def test_codes_are_the_models(seed, k, by, activation, size, bias, dtype, tied):
 def test_where_bytes_say_nothing_and_scores_tie_they_are_the_models_to_the_bit(seed, k, by):
     """Of small integers every sum is exact, and many scores are equal."""
     rng = np.random.default_rng(seed)
-    model = network(TopK(k, by=by))
+    model = network(N, TopK(k, by=by))
     model.W_enc[:] = rng.integers(-3, 4, size=(D, N))
     model.W_enc[0] = 1000  # so that small weights are rounded away
     model.b_enc[:], model.b_dec[:] = rng.integers(-2, 3, size=N), 0
@@ -72,14 +60,14 @@ def test_where_bytes_say_nothing_and_scores_tie_they_are_the_models_to_the_bit(s
 
 def test_many_samples_go_through_in_pieces(monkeypatch):
     monkeypatch.setattr(sparse_codes, "BLOCK", 7 * N)
-    model, x = network(), images()
+    model, x = network(N), images()
     encoder = ScreenedEncoder(model)
     np.testing.assert_array_equal(encoder.encode_sparse(x).indices, model.encode_sparse(x).indices)
     assert ScreenedEncoder(model).encode_sparse(x[:0]).indices.shape == (0, 4)
 
 
 def test_later_changes_of_the_model_are_not_seen():
-    model, x = network(), images()
+    model, x = network(N), images()
     encoder = ScreenedEncoder(model)
     before = model.encode(x)
     for w in model.parameters.values():
@@ -89,23 +77,23 @@ def test_later_changes_of_the_model_are_not_seen():
 
 
 def test_it_says_whether_bytes_are_in_use():
-    assert ScreenedEncoder(network(n=20)).fact == "off: 20 units are too few for it"
-    assert ScreenedEncoder(network(dtype=np.float64)).fact.startswith("off: ")
-    assert (ScreenedEncoder(network()).fact == "int8") == byte_product.available()
+    assert ScreenedEncoder(network(20)).fact == "off: 20 units are too few for it"
+    assert ScreenedEncoder(network(N, dtype=np.float64)).fact.startswith("off: ")
+    assert (ScreenedEncoder(network(N)).fact == "int8") == byte_product.available()
 
 
 def test_what_it_cannot_encode_is_refused():
     with pytest.raises(TypeError, match="A SparseDream is given; give a KSparseAutoencoder"):
         ScreenedEncoder(SparseDream(D, N, init="as_found", rng=0))
     with pytest.raises(ValueError, match=r"The selector is JumpReLU.*; give a model with TopK"):
-        ScreenedEncoder(network(JumpReLU(0.5)))
+        ScreenedEncoder(network(N, JumpReLU(0.5)))
     with pytest.raises(ValueError, match="The weights are float16"):
-        ScreenedEncoder(network(dtype=np.float16))
-    model = network()
+        ScreenedEncoder(network(N, dtype=np.float16))
+    model = network(N)
     model.k = N + 1
     with pytest.raises(ValueError, match="k is 301; give an integer from 0 to 300"):
         ScreenedEncoder(model)
-    encoder = ScreenedEncoder(network())
+    encoder = ScreenedEncoder(network(N))
     with pytest.raises(ValueError, match=r"expected \(batch, 11\)"):
         encoder.encode_sparse(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="NaN or infinity, first in row 1"):
