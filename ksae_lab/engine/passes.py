@@ -11,30 +11,39 @@ from ksae_lab.engine.compiled import EXACT, LOOSE
 
 
 @njit(**LOOSE)
-def decode(first, end, idx, z, W_dec, b_dec, target, x_hat, error, dz, losses):  # type: ignore[no-untyped-def]
+def decode(  # type: ignore[no-untyped-def]
+    first, end, idx, z, slope, W_dec, b_dec, target, x_hat, error, dz, losses
+):
     """x̂ (batch, d) from the selected rows of W_dec (n, d), and the slopes of the mean square error.
 
-    `error` (batch, d) becomes ∂loss/∂x̂, `dz` (batch, k) ∂loss/∂z, and `losses` (batch,) each row's
-    sum of squares, for rows first to end.
+    Pairs whose z and slope φ′(h) are both 0 are passed over. `error` (batch, d) becomes ∂loss/∂x̂,
+    `dz` (batch, k), all 0 before, ∂loss/∂z, and `losses` (batch,) each row's sum of squares, for
+    rows first to end.
 
     Chapter 4.
     """
     batch, d = target.shape
     k = idx.shape[1]
     scale = target.dtype.type(2) / target.dtype.type(batch * d)
+    places, units, amounts = np.empty(k, np.int64), np.empty(k, np.int64), np.empty(k, z.dtype)
     for r in range(first, end):
         out, wrong = x_hat[r], error[r]
+        count = 0
+        for i in range(k):
+            if z[r, i] != 0 or slope[r, i] != 0:
+                places[count], units[count], amounts[count] = i, idx[r, i], z[r, i]
+                count += 1
         out[:] = b_dec
         i = 0
-        while i + 4 <= k:  # four at a time: so `out` is written a quarter as often
-            a, b, c, e = z[r, i], z[r, i + 1], z[r, i + 2], z[r, i + 3]
-            A, B = W_dec[idx[r, i]], W_dec[idx[r, i + 1]]
-            C, E = W_dec[idx[r, i + 2]], W_dec[idx[r, i + 3]]
+        while i + 4 <= count:  # four at a time: so `out` is written a quarter as often
+            a, b, c, e = amounts[i], amounts[i + 1], amounts[i + 2], amounts[i + 3]
+            A, B = W_dec[units[i]], W_dec[units[i + 1]]
+            C, E = W_dec[units[i + 2]], W_dec[units[i + 3]]
             for j in range(d):
                 out[j] += (a * A[j] + b * B[j]) + (c * C[j] + e * E[j])
             i += 4
-        while i < k:
-            a, A = z[r, i], W_dec[idx[r, i]]
+        while i < count:
+            a, A = amounts[i], W_dec[units[i]]
             for j in range(d):
                 out[j] += a * A[j]
             i += 1
@@ -45,30 +54,32 @@ def decode(first, end, idx, z, W_dec, b_dec, target, x_hat, error, dz, losses): 
             wrong[j] = scale * off
         losses[r] = squares
         i = 0
-        while i + 4 <= k:
-            A, B = W_dec[idx[r, i]], W_dec[idx[r, i + 1]]
-            C, E = W_dec[idx[r, i + 2]], W_dec[idx[r, i + 3]]
+        while i + 4 <= count:
+            A, B = W_dec[units[i]], W_dec[units[i + 1]]
+            C, E = W_dec[units[i + 2]], W_dec[units[i + 3]]
             a = b = c = e = out[0] * 0
             for j in range(d):
                 a += wrong[j] * A[j]
                 b += wrong[j] * B[j]
                 c += wrong[j] * C[j]
                 e += wrong[j] * E[j]
-            dz[r, i], dz[r, i + 1], dz[r, i + 2], dz[r, i + 3] = a, b, c, e
+            dz[r, places[i]], dz[r, places[i + 1]] = a, b
+            dz[r, places[i + 2]], dz[r, places[i + 3]] = c, e
             i += 4
-        while i < k:
-            a, A = out[0] * 0, W_dec[idx[r, i]]
+        while i < count:
+            a, A = out[0] * 0, W_dec[units[i]]
             for j in range(d):
                 a += wrong[j] * A[j]
-            dz[r, i] = a
+            dz[r, places[i]] = a
             i += 1
 
 
 @njit(**EXACT)
-def by_unit(idx: np.ndarray, start: np.ndarray, pairs: np.ndarray) -> None:
-    """Sort the pairs of idx by unit: those of unit u are pairs[start[u]:start[u + 1]], in order.
+def by_unit(idx: np.ndarray, counts: np.ndarray, start: np.ndarray, pairs: np.ndarray) -> None:
+    """Sort pairs by unit: those of unit u are pairs[start[u]:start[u + 1]], in order.
 
-    start has shape (n + 1,) and pairs (batch · k,).
+    `counts` (batch, k) says which pairs of idx (batch, k) count; start has shape (n + 1,), and
+    pairs (batch · k,), of which the last stay as they are if not all do.
 
     Chapter 5.
     """
@@ -76,11 +87,13 @@ def by_unit(idx: np.ndarray, start: np.ndarray, pairs: np.ndarray) -> None:
     start[:] = 0
     for r in range(batch):
         for i in range(k):
-            start[idx[r, i] + 1] += 1
+            if counts[r, i]:
+                start[idx[r, i] + 1] += 1
     for u in range(1, len(start)):
         start[u] += start[u - 1]
     place = start[:-1].copy()
     for p in range(batch * k):
-        u = idx[p // k, p % k]
-        pairs[place[u]] = p
-        place[u] += 1
+        if counts[p // k, p % k]:
+            u = idx[p // k, p % k]
+            pairs[place[u]] = p
+            place[u] += 1

@@ -38,11 +38,18 @@ class Screen:
         self.wasted = 0
 
     def select(
-        self, x: np.ndarray, W_enc: np.ndarray, bias: np.ndarray, k: int, by: str
+        self,
+        x: np.ndarray,
+        W_enc: np.ndarray,
+        bias: np.ndarray,
+        k: int,
+        by: str,
+        floor: float = -np.inf,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k largest units of each row of x (batch, d), in order, and their h: (batch, k) each.
 
-        W_enc has shape (d, n), laid out unit by unit.
+        W_enc has shape (d, n), laid out unit by unit. By value, nobody whose h is below `floor` is
+        looked for: where too few are above it, the last places hold −1 and 0.
 
         Raises `ValueError` for NaN.
         """
@@ -54,14 +61,18 @@ class Screen:
             self.stale = False
         if not k:
             return idx, h
-        found = selection.candidates(batch, n, k, x.dtype)
+        magnitude = by == "magnitude"
+        floor = -np.inf if magnitude else floor
+        found = selection.candidates(batch, n, k, x.dtype, floor)
         rows = quantised.rows(x, self.slack, not self.off)
-        how = (self.slack, by == "magnitude", rows, self.known, bias, found)
+        how = (self.slack, magnitude, rows, self.known, bias, found)
         if self.off:
             self.threads(selection.screen_products, batch, x @ W_enc, *how)
         else:
             self.threads(selection.screen_bytes, batch, *how, step=byte_product.ROWS)
-        looks = self.threads(selection.decide, batch, x, W, bias, by == "magnitude", found, idx, h)
+        looks = self.threads(
+            selection.decide, batch, x, W, bias, magnitude, x.dtype.type(floor), found, idx, h
+        )
         if min(looks) < 0:
             raise ValueError(
                 "The pre-activations hold NaN, which is neither larger nor smaller than anything; "

@@ -3,8 +3,9 @@
 A screen has a score for each unit that may be wrong by ε. Of a row, the k-th largest of all
 score − ε is a bar that k units are sure to pass, so that none whose score + ε is below it is among
 the k largest: it need not be looked at again. The others, the candidates, are scored in full.
-So the units that are chosen do not depend on the screen, nor on the order in which a library for
-products of matrices takes its sums.
+Where an activation is silent below a floor, as relu is below 0, nobody need be found there, and
+the bar begins at the floor. So the units that are chosen do not depend on the screen, nor on the
+order in which a library for products of matrices takes its sums.
 """
 
 from typing import NamedTuple
@@ -34,16 +35,15 @@ class Candidates(NamedTuple):
     counts: np.ndarray
 
 
-def candidates(batch: int, n: int, k: int, dtype: np.dtype) -> Candidates:
-    """None so far, with room for eight times k, and some.
+def candidates(batch: int, n: int, k: int, dtype: np.dtype, floor: float) -> Candidates:
+    """None so far, with room for eight times k, and some; nobody is looked for below `floor`.
 
     Chapter 17.
     """
     room = min(n, 8 * k + 64)
-    lowest = -np.inf
     return Candidates(
-        np.full(batch, lowest, dtype),
-        np.full((batch, k), lowest, dtype),
+        np.full(batch, floor, dtype),
+        np.full((batch, k), -np.inf, dtype),
         np.empty((batch, room), np.int32),
         np.empty((batch, room), dtype),
         np.zeros(batch, np.int64),
@@ -89,7 +89,7 @@ def _offer(r, first, width, ranks, found):  # type: ignore[no-untyped-def]
         least = most - (off + off)
         if least > bar:
             _raise(sure, least)
-            bar = sure[0]
+            bar = max(bar, sure[0])
     found.bar[r], found.counts[r] = bar, count
 
 
@@ -194,11 +194,12 @@ def _dots(x, W, bias, four, scores):  # type: ignore[no-untyped-def]
 
 
 @njit(**EXACT)
-def decide(first, end, x, W, bias, magnitude, found, idx, h):  # type: ignore[no-untyped-def]
+def decide(first, end, x, W, bias, magnitude, floor, found, idx, h):  # type: ignore[no-untyped-def]
     """Put the k largest of rows first to end into idx (batch, k), in order, and their h beside.
 
-    x has shape (batch, d), W (n, d). Where there were too many candidates, all units are looked
-    at. Returns how many scores were taken; −1 for NaN.
+    x has shape (batch, d), W (n, d). If fewer than k are not below the floor, −1 and 0 stand in the
+    last places. Where there were too many candidates, all units are looked at. Returns how many
+    scores were taken; −1 for NaN.
 
     Source: Williams (1964) for the heap.
     Chapter 17.
@@ -227,13 +228,15 @@ def decide(first, end, x, W, bias, magnitude, found, idx, h):  # type: ignore[no
             if score != score:
                 return -1
             v = abs(score) if magnitude else score
-            if loses(rank[0], own[0], v, u):
+            if not v < floor and loses(rank[0], own[0], v, u):
                 rank[0], own[0] = v, u
                 sift(rank, own, 0)
         place = 0
         for c in range(count):  # once more, since a heap has lost their order
             u, score = who[c], scores[c]
-            if not loses(abs(score) if magnitude else score, u, rank[0], own[0]):
+            v = abs(score) if magnitude else score
+            if not v < floor and not loses(v, u, rank[0], own[0]):
                 idx[r, place], h[r, place] = u, score
                 place += 1
+        idx[r, place:], h[r, place:] = -1, 0
     return looked_at

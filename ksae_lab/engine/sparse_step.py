@@ -41,6 +41,8 @@ class Autoencoder(Protocol):
 class SparseForward(ForwardPass):
     """A forward pass that knows a code by its selected units idx (batch, k) and their numbers.
 
+    Where fewer than k units are above the activation's floor, idx has −1 in the last places.
+
     z (batch, n) is made when somebody asks for it. h (batch, n) was never there as a whole: until
     the weights change it is computed for whoever asks, and afterwards refused.
 
@@ -69,7 +71,8 @@ class SparseForward(ForwardPass):
     def z(self) -> np.ndarray:
         """The code (batch, n)."""
         z = np.zeros((len(self.idx), len(self.W_dec)), self.values.dtype)
-        np.put_along_axis(z, self.idx, self.values, axis=1)
+        rows, places = np.nonzero(self.values)
+        z[rows, self.idx[rows, places]] = self.values[rows, places]
         return z
 
     @property
@@ -163,17 +166,18 @@ class SparseStep:
         assert isinstance(selector, TopK)
         checks.whole(selector.k, "k", 0, n)
         seen = x - model.b_dec
-        idx, h = self.screen.select(seen, model.W_enc, model.b_enc, selector.k, selector.by)
-        z = model.phi(h)
-        x_hat, error, dz = np.empty_like(seen), np.empty_like(seen), np.empty_like(z)
+        phi, k, by = model.phi, selector.k, selector.by
+        idx, h = self.screen.select(seen, model.W_enc, model.b_enc, k, by, phi.floor)
+        z, slope = phi(h), phi.derivative(h)
+        x_hat, error, dz = np.empty_like(seen), np.empty_like(seen), np.zeros_like(z)
         losses = np.empty(len(x), dtype)
-        through = (idx, z, model.W_dec, model.b_dec, np.ascontiguousarray(target))
+        through = (idx, z, slope, model.W_dec, model.b_dec, np.ascontiguousarray(target))
         self.threads(self.passes.decode, len(x), *through, x_hat, error, dz, losses)
         forward = SparseForward(model, target, seen, idx, z, x_hat)
         loss, extra = auxiliary_losses.add_up(model.auxiliary_losses, forward)
         loss += float(losses.sum(dtype=np.float64)) / target.size
         if np.isfinite(loss):
-            dh = (dz + elsewhere.of_code(extra, idx, n)) * model.phi.derivative(h)
+            dh = (dz + elsewhere.of_code(extra, idx, n)) * slope
             self._update(idx, z, dh.astype(dtype, copy=False), error, seen, extra)
         forward.__dict__["_seen"] = None
         return loss, forward
@@ -205,7 +209,7 @@ class SparseStep:
         extra: Gradients,
     ) -> None:
         pairs, n = np.empty(idx.size, np.int64), len(self.missed)
-        self.passes.by_unit(idx, self.start, pairs)
+        self.passes.by_unit(idx, (z != 0) | (dh != 0), self.start, pairs)
         tables = self.catch_up.tables()  # of the steps before this one
         self.optimizer.begin(self.model_parameters)
         self.catch_up.note()

@@ -96,22 +96,21 @@ def _row(arrays, u):  # type: ignore[no-untyped-def]
 
 
 @njit(**EXACT)
-def _catch_up(u, missed, tables, parts, rule, settings):  # type: ignore[no-untyped-def]
-    """Let unit u go through the steps that it has missed, in all that belongs to it."""
-    enc, dec, bias, tied = parts
-    late = missed[u]
-    missed[u] = 0
+def _catch_up(arrays, u, late, tables, rule, settings):  # type: ignore[no-untyped-def]
+    """Let unit u of weights and their memories go through the `late` steps that it owes."""
     owed = (tables[0][late], tables[1][late], tables[2][late])
-    if not tied:
-        _idle(_row(enc, u), owed, rule, settings[3])
-    _idle(_row(dec, u), owed, rule, settings[3])
-    _idle(_row(bias, u), owed, rule, settings[3])
+    _idle(_row(arrays, u), owed, rule, settings[3])
 
 
 @njit(**EXACT)
-def _settle(u, parts, unit_norm, known, slack, bytes_):  # type: ignore[no-untyped-def]
-    """What is to hold again when the weights of unit u have changed."""
-    enc, dec, _, _ = parts
+def _settle(u, late, tables, parts, rule, settings, unit_norm, screen, bytes_):  # type: ignore[no-untyped-def]
+    """Let unit u, which has no gradient, go through the `late` steps that it owes."""
+    enc, dec, bias, tied = parts
+    known, slack = screen
+    if not tied:
+        _catch_up(enc, u, late, tables, rule, settings)
+    _catch_up(dec, u, late, tables, rule, settings)
+    _catch_up(bias, u, late, tables, rule, settings)
     if unit_norm:
         _to_length_one(dec[0][u])
     describe(u, enc[0][u], known, slack, bytes_)
@@ -140,39 +139,54 @@ def update(  # type: ignore[no-untyped-def]
     known, slack = screen
     n, d = dec[0].shape
     k = len(pairs) // max(len(x), 1)
-    of_dec, of_enc = np.empty(d, x.dtype), np.empty(d, x.dtype)
-    of_bias = np.empty(1, x.dtype)
+    gradient, of_bias = np.empty(d, x.dtype), np.empty(1, x.dtype)
     bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
+    # First all encoders, then all decoders: so x, and then `error`, stays in a cache near by.
     for part in range(first, end):
         for u in range(part * size, min((part + 1) * size, n)):
-            mine = pairs[start[u] : start[u + 1]]
+            mine, late = pairs[start[u] : start[u + 1]], missed[u]
             if not len(mine) and where[u] < 0:
-                if missed[u] == len(tables[0]) - 1:  # the tables end there
-                    _catch_up(u, missed, tables, parts, rule, settings)
-                    _settle(u, parts, unit_norm, known, slack, bytes_)
+                if late == len(tables[0]) - 1:  # the tables end there
+                    _settle(u, late, tables, parts, rule, settings, unit_norm, screen, bytes_)
+                    missed[u] = 0
                 missed[u] += 1
                 continue
-            of_dec[:], of_enc[:], of_bias[:] = 0, 0, 0
+            gradient[:], of_bias[:] = 0, 0
             if where[u] >= 0:
-                of_dec[:], of_enc[:] = more_dec[where[u]], more_enc[where[u]]
-                of_bias[:] = more_bias[where[u]]
-            _add_up(of_dec, z, mine, error, k)
-            _add_up(of_enc, dh, mine, x, k)
+                gradient[:], of_bias[:] = more_enc[where[u]], more_bias[where[u]]
+            _add_up(gradient, dh, mine, x, k)
             for p in mine:
                 of_bias[0] += dh[p]
-            weights = enc[0][u]  # those of the forward pass
+            weights = enc[0][u]  # as the forward pass saw them
             for j in range(d):
                 db[part, j] -= of_bias[0] * weights[j]
-            if missed[u]:
-                _catch_up(u, missed, tables, parts, rule, settings)
             if tied:
-                for j in range(d):
-                    of_dec[j] += of_enc[j]
-            else:
-                _step(_row(enc, u), of_enc, rule, settings)
-            _step(_row(dec, u), of_dec, rule, settings)
+                if where[u] >= 0:
+                    gradient += more_dec[where[u]]
+                _add_up(gradient, z, mine, error, k)
+            if late:
+                _catch_up(enc, u, late, tables, rule, settings)
+                _catch_up(bias, u, late, tables, rule, settings)
+            _step(_row(enc, u), gradient, rule, settings)
             _step(_row(bias, u), of_bias, rule, settings)
-            _settle(u, parts, unit_norm, known, slack, bytes_)
+            if tied and unit_norm:
+                _to_length_one(dec[0][u])
+            describe(u, enc[0][u], known, slack, bytes_)
+    for u in range(first * size, min(end * size, n)):
+        mine = pairs[start[u] : start[u + 1]]
+        if not len(mine) and where[u] < 0:
+            continue
+        if not tied:
+            gradient[:] = 0
+            if where[u] >= 0:
+                gradient[:] = more_dec[where[u]]
+            _add_up(gradient, z, mine, error, k)
+            if missed[u]:
+                _catch_up(dec, u, missed[u], tables, rule, settings)
+            _step(_row(dec, u), gradient, rule, settings)
+            if unit_norm:
+                _to_length_one(dec[0][u])
+        missed[u] = 0
 
 
 @njit(**EXACT)
@@ -181,9 +195,9 @@ def flush(first, end, missed, tables, parts, rule, settings, unit_norm, screen):
 
     Chapter 8.
     """
-    known, slack = screen
+    known, _ = screen
     bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
     for u in range(first, end):
         if missed[u]:
-            _catch_up(u, missed, tables, parts, rule, settings)
-            _settle(u, parts, unit_norm, known, slack, bytes_)
+            _settle(u, missed[u], tables, parts, rule, settings, unit_norm, screen, bytes_)
+            missed[u] = 0

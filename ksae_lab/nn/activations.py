@@ -18,7 +18,8 @@ from ksae_lab.nn.inputs import Elementwise, of_floats
 class Activation:
     """A function φ and its derivative φ′, both of the pre-activation h, elementwise.
 
-    h is an array of any shape; both results have its shape, and are floats.
+    h is an array of any shape; both results have its shape, and are floats. Where h is not above
+    `floor`, a scalar, both are 0: such a unit is silent, and learns nothing.
 
     Chapter 3.
     """
@@ -26,6 +27,7 @@ class Activation:
     name: str
     function: Elementwise
     derivative: Elementwise
+    floor: float = -math.inf
 
     def __post_init__(self) -> None:
         for name in ("function", "derivative"):
@@ -90,7 +92,7 @@ ACTIVATIONS = {
     for activation in (
         Activation("linear", lambda h: h, np.ones_like),
         Activation("sigmoid", _sigmoid, _sigmoid_slope),
-        Activation("relu", lambda h: np.maximum(h, 0), lambda h: (h > 0).astype(h.dtype)),
+        Activation("relu", lambda h: np.maximum(h, 0), lambda h: (h > 0).astype(h.dtype), 0.0),
         Activation(
             "leaky_relu",
             lambda h: np.where(h > 0, h, LEAK * h),

@@ -37,8 +37,8 @@ def problems(draw, whole):
     return x, W.astype(np.float32), b.astype(np.float32), draw(st.integers(0, n))
 
 
-def select(x, W, b, k, by, as_bytes):
-    return Screen(W, as_bytes, ALONE).select(x, W.T, b, k, by)
+def select(x, W, b, k, by, as_bytes, **options):
+    return Screen(W, as_bytes, ALONE).select(x, W.T, b, k, by, **options)
 
 
 @pytest.mark.parametrize("as_bytes", SCREENS)
@@ -63,6 +63,29 @@ def test_both_screens_select_the_same_units_to_the_bit(by, problem):
     same, bits = select(*problem, by, True)
     np.testing.assert_array_equal(idx, same)
     assert h.tobytes() == bits.tobytes()
+
+
+@pytest.mark.parametrize("as_bytes", SCREENS)
+@given(problem=problems(whole=False), floor=st.floats(-9, 9, width=32))
+def test_who_is_below_the_floor_is_left_out(as_bytes, problem, floor):
+    floor = np.float32(floor)
+    idx, h = select(*problem, "value", as_bytes, floor=floor)
+    for mine, scores, all_mine, all_scores in zip(
+        idx, h, *select(*problem, "value", as_bytes), strict=True
+    ):
+        above = all_scores >= floor
+        count = above.sum()
+        assert (mine[count:] == -1).all() and not scores[count:].any()
+        np.testing.assert_array_equal(mine[:count], all_mine[above])
+        assert scores[:count].tobytes() == all_scores[above].tobytes()
+
+
+@pytest.mark.parametrize("as_bytes", SCREENS)
+def test_magnitudes_have_no_floor(as_bytes):
+    """A large one below zero takes the place of a small one above, and is then silent."""
+    x, W, b = np.ones((1, 1), np.float32), np.float32([[-5], [1], [2]]), np.zeros(3, np.float32)
+    idx, h = select(x, W, b, 2, "magnitude", as_bytes, floor=3.0)
+    assert idx.tolist() == [[0, 2]] and h.tolist() == [[-5, 2]]
 
 
 @needs_bytes
@@ -217,8 +240,21 @@ def test_weights_that_somebody_changed_after_a_flush_are_seen(screen):
     assert bits(model) == bits(other)
 
 
+def test_the_bar_rises_from_the_floor_and_never_falls_below_it():
+    x, W, b = np.ones((2, 1), np.float32), -np.ones((100, 1), np.float32), np.zeros(100, np.float32)
+    W[[3, 7], 0] = 2
+    for k, bar in ((2, 2), (3, 0)):
+        found = selection.candidates(2, 100, k, x.dtype, 0.0)
+        known, slack = quantised.units(100, 1, W.dtype, False), quantised.rounding(1, W.dtype)
+        quantised.describe_all(W, known, slack)
+        rows = quantised.rows(x, slack, False)
+        selection.screen_products(0, 2, x @ W.T, slack, False, rows, known, b, found)
+        np.testing.assert_allclose(found.bar, bar, atol=1e-4)
+        assert found.counts.tolist() == [2, 2]
+
+
 def test_candidates_have_room_for_k():
     for n in (1, 5, 700):
         for k in (1, n):
-            found = selection.candidates(2, n, k, np.dtype(np.float32))
+            found = selection.candidates(2, n, k, np.dtype(np.float32), -np.inf)
             assert k <= found.units.shape[1] <= n

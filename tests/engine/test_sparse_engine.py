@@ -84,14 +84,17 @@ def assert_same(plain, sparse, rtol):
 
 
 @given(
-    arrays(np.int64, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.integers(0, 6))
+    arrays(np.int64, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.integers(-1, 6))
 )
 def test_pairs_are_sorted_by_unit_and_keep_their_order(idx):
+    """−1 stands for nobody, who is counted out with others."""
     start, pairs = np.empty(8, np.int64), np.empty(idx.size, np.int64)
-    passes.by_unit(idx, start, pairs)
-    expected = np.argsort(idx.ravel(), kind="stable")
-    np.testing.assert_array_equal(pairs, expected)
-    np.testing.assert_array_equal(np.diff(start), np.bincount(idx.ravel(), minlength=7))
+    counts = (idx >= 0) & (np.arange(idx.size).reshape(idx.shape) % 5 > 0)
+    passes.by_unit(idx, counts, start, pairs)
+    order = np.argsort(idx.ravel(), kind="stable")
+    expected = order[counts.ravel()[order]]
+    np.testing.assert_array_equal(pairs[: len(expected)], expected)
+    np.testing.assert_array_equal(np.diff(start), np.bincount(idx[counts], minlength=7))
 
 
 # Steps
@@ -181,6 +184,32 @@ def test_hostile_batches(k, x, optimizer):
     plain, sparse = both(network(k), OPTIMIZERS[optimizer])
     assert sparse((x,))[0] == pytest.approx(plain((x,))[0])
     assert_same(plain, sparse, 1e-8)
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+def test_who_says_nothing_may_still_learn(activation):
+    """Of a black image without biases h and z are 0, and their slopes are not."""
+    model = network(activation=activation)
+    model.b_enc[:] = model.b_dec[:] = 0
+    plain, sparse = both(model, OPTIMIZERS["sgd"])
+    batch = np.zeros((3, D)), images(3)
+    assert sparse(batch)[0] == pytest.approx(plain(batch)[0])
+    assert sparse.model.b_enc.any()
+    assert_same(plain, sparse, 1e-9)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_who_is_selected_below_zero_is_idle(optimizer):
+    model = network(k=N)
+    model.b_enc -= 1  # fewer than k are above zero
+    plain, sparse = both(model, OPTIMIZERS[optimizer])
+    for batch in batches(6, size=2):
+        a, one = plain(batch)
+        b, other = sparse(batch)
+        assert b == pytest.approx(a, rel=1e-3)
+        np.testing.assert_array_equal(other.z != 0, one.z != 0)
+        assert ((other.idx < 0) == (other.values == 0)).all()
+    assert sparse.missed.max() > 1
 
 
 def test_nan_is_said_as_by_the_plain_step():

@@ -35,6 +35,13 @@ def test_saturates_without_a_warning_and_keeps_float32(phi):
     assert np.isfinite(value).all() and np.isfinite(slope).all()
 
 
+@each
+def test_up_to_the_floor_a_unit_is_silent_and_learns_nothing_and_nowhere_else(phi):
+    h = np.append(grid, 0.0)
+    silent = (phi(h) == 0) & (phi.derivative(h) == 0)
+    np.testing.assert_array_equal(silent, h <= phi.floor)
+
+
 def test_slopes_at_the_kink():
     at_zero = np.zeros(1)
     assert activations.get("relu").derivative(at_zero) == 0
