@@ -27,7 +27,7 @@ def test_hooks_fetch_nothing_and_call_what_is_installed():
             else:
                 assert program == f".venv/bin/{Path(program).name}"
                 assert Path(sysconfig.get_path("scripts"), Path(program).name).exists()
-    assert tools == ["ruff check", "ruff format", "mypy", "make check"]
+    assert tools == [*2 * ["ruff check", "ruff format"], "mypy", "make check"]
 
 
 def test_the_quick_tests_of_the_host_are_those_of_make_check():

@@ -1,10 +1,13 @@
 """The files of the repository work on any machine and are in the house style."""
 
 import re
+import shlex
 import subprocess
 import sys
 
+import nbformat
 import pytest
+import yaml
 
 from tests.repo import ROOT, name, sources
 
@@ -15,6 +18,9 @@ REGISTRY = re.compile(
     rf"\b(?:{'|'.join(REGISTRIES)})\.(?:org|com)\b|\b(?:index|registry)-{'url'}\b"
 )
 UNFINISHED = re.compile(r"\b(?:" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"]) + r")\b")
+
+HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+RUFF = {h["id"]: h for r in HOOKS["repos"] for h in r["hooks"] if h["id"].startswith("ruff")}
 
 
 def texts() -> dict[str, str]:
@@ -60,16 +66,44 @@ def test_the_lock_pins_every_package_and_names_no_source():
     assert [line for line in lines if "://" in line] == []
 
 
-@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
-def test_ruff_has_nothing_to_say(command):
+def ruff(hook: dict, *arguments: str, given: str = "") -> tuple[int, str]:
+    """What ruff says to these arguments after those that it has before a commit."""
+    _, *entry = shlex.split(hook["entry"])
     run = subprocess.run(
-        [sys.executable, "-m", "ruff", *command, "--no-cache", "."],
+        [sys.executable, "-m", "ruff", *entry, "--no-cache", *arguments],
         cwd=ROOT,
+        input=given,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
+    return run.returncode, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("hook", RUFF)
+def test_ruff_has_nothing_to_say(hook):
+    files = [file for file in map(name, sources()) if re.search(RUFF[hook]["files"], file)]
+    code, words = ruff(RUFF[hook], *files)
+    assert files and code == 0, words
+
+
+def as_notebook(code: str) -> str:
+    return nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]))
+
+
+@pytest.mark.parametrize(
+    ("hook", "file", "written", "most"),
+    [
+        ("ruff-check", "book/_ext/a.py", "{}\n".format, 100),
+        ("ruff-check-notebooks", "book/a.ipynb", as_notebook, 72),
+    ],
+)
+def test_ruff_says_when_a_line_is_too_long(hook, file, written, most):
+    longest = f"# {'ab ' * most}"[: most - 1] + "c"
+    stdin = ("--stdin-filename", file, "-")
+    assert ruff(RUFF[hook], *stdin, given=written(longest))[0] == 0
+    code, words = ruff(RUFF[hook], *stdin, given=written(longest + "c"))
+    assert code == 1 and "E501" in words
 
 
 @pytest.mark.parametrize("text", ["cd /" + "work/x", "open('/" + "tmp/a')", "/" + "home/me"])
