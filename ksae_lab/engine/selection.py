@@ -2,7 +2,8 @@
 
 A screen has a score for each unit that may be wrong by ε. Of a row, the k-th largest of all
 score − ε is a bar that k units are sure to pass, so that none whose score + ε is below it is among
-the k largest: it need not be looked at again. The others, the candidates, are scored in full.
+the k largest: it need not be looked at again. The others, the candidates, are scored in full:
+first those who set the bar, and then whoever may still reach what these have reached.
 Where an activation is silent below a floor, as relu is below 0, nobody need be found there, and
 the bar begins at the floor. So the units that are chosen do not depend on the screen, nor on the
 order in which a library for products of matrices takes its sums.
@@ -22,8 +23,9 @@ class Candidates(NamedTuple):
     """Who may be among the k largest of each row, as far as the screen has come.
 
     `bar` (batch,) is the smallest of `sure` (batch, k), a heap of the largest score − ε.
-    units (batch, room) are candidates, in order, with score + ε in `most`; `counts` (batch,) says
-    how many they are, and more than there is room for once they were too many.
+    units (batch, room) are candidates, in order, with score − ε in `least` and score + ε in `most`;
+    `counts` (batch,) says how many they are, and more than there is room for once they were too
+    many.
 
     Chapter 17.
     """
@@ -31,6 +33,7 @@ class Candidates(NamedTuple):
     bar: np.ndarray
     sure: np.ndarray
     units: np.ndarray
+    least: np.ndarray
     most: np.ndarray
     counts: np.ndarray
 
@@ -45,6 +48,7 @@ def candidates(batch: int, n: int, k: int, dtype: np.dtype, floor: float) -> Can
         np.full(batch, floor, dtype),
         np.full((batch, k), -np.inf, dtype),
         np.empty((batch, room), np.int32),
+        np.empty((batch, room), dtype),
         np.empty((batch, room), dtype),
         np.zeros(batch, np.int64),
     )
@@ -73,20 +77,20 @@ def _offer(r, first, width, ranks, found):  # type: ignore[no-untyped-def]
 
     ranks (2, 64) are score + ε and ε.
     """
-    units, mosts, sure = found.units[r], found.most[r], found.sure[r]
+    units, leasts, mosts, sure = found.units[r], found.least[r], found.most[r], found.sure[r]
     bar, count, room = found.bar[r], found.counts[r], found.units.shape[1]
     for j in range(width):
         most, off = ranks[0, j], ranks[1, j]
         if most < bar:
             continue
         if count == room:
-            count = _thin_out(units, mosts, bar)
+            count = _thin_out(units, leasts, mosts, bar)
         if count >= room:
             count = room + 1
             break
-        units[count], mosts[count] = first + j, most
-        count += 1
         least = most - (off + off)
+        units[count], leasts[count], mosts[count] = first + j, least, most
+        count += 1
         if least > bar:
             _raise(sure, least)
             bar = max(bar, sure[0])
@@ -94,12 +98,12 @@ def _offer(r, first, width, ranks, found):  # type: ignore[no-untyped-def]
 
 
 @njit(**EXACT)
-def _thin_out(units, most, bar):  # type: ignore[no-untyped-def]
+def _thin_out(units, least, most, bar):  # type: ignore[no-untyped-def]
     """Forget candidates that have fallen below the bar since they came; returns how many stay."""
     kept = 0
     for c in range(len(units)):
         if not most[c] < bar:
-            units[kept], most[kept] = units[c], most[c]
+            units[kept], least[kept], most[kept] = units[c], least[c], most[c]
             kept += 1
     return kept
 
@@ -194,6 +198,35 @@ def _dots(x, W, bias, four, scores):  # type: ignore[no-untyped-def]
 
 
 @njit(**EXACT)
+def _score(x, W, bias, who, first, end, scores):  # type: ignore[no-untyped-def]
+    """Put the scores of the units who[first:end] for a row x (d,) into scores[first:end].
+
+    Both arrays have room for three more.
+    """
+    who[end : end + 3] = who[first]  # so that there are always four
+    for c in range(first, end, 4):
+        _dots(x, W, bias, who[c : c + 4], scores[c : c + 4])
+
+
+@njit(**EXACT)
+def _to_score(found, r, rest, bar, who, count):  # type: ignore[no-untyped-def]
+    """Add to `who`, which has `count` units, candidates of row r: first those who set the bar.
+
+    `rest` is for all others who pass a bar. Returns how many there are in all.
+    """
+    if found.counts[r] > found.units.shape[1]:  # there were too many: everybody, at once
+        if not rest:
+            who[:-3], count = np.arange(len(who) - 3), len(who) - 3
+        return count
+    for c in range(found.counts[r]):
+        sets_it = found.least[r, c] >= found.bar[r]
+        if sets_it != rest and (sets_it or not found.most[r, c] < bar):
+            who[count] = found.units[r, c]
+            count += 1
+    return count
+
+
+@njit(**EXACT)
 def decide(first, end, x, W, bias, magnitude, floor, found, idx, h):  # type: ignore[no-untyped-def]
     """Put the k largest of rows first to end into idx (batch, k), in order, and their h beside.
 
@@ -209,34 +242,33 @@ def decide(first, end, x, W, bias, magnitude, floor, found, idx, h):  # type: ig
     who, scores = np.empty(n + 3, np.int64), np.empty(n + 3, x.dtype)
     looked_at = 0
     for r in range(first, end):
-        count = 0
-        if found.counts[r] > found.units.shape[1]:
-            count = n
-            who[:n] = np.arange(n)
-        else:
-            for c in range(found.counts[r]):
-                if not found.most[r, c] < found.bar[r]:
-                    who[count] = found.units[r, c]
-                    count += 1
-        looked_at += count
-        who[count : count + 3] = who[0]  # so that there are always four
         rank[:], own[:] = -np.inf, n  # they lose against everybody
-        for c in range(0, count, 4):
-            _dots(x[r], W, bias, who[c : c + 4], scores[c : c + 4])
-        for c in range(count):
-            u, score = who[c], scores[c]
-            if score != score:
-                return -1
-            v = abs(score) if magnitude else score
-            if not v < floor and loses(rank[0], own[0], v, u):
-                rank[0], own[0] = v, u
-                sift(rank, own, 0)
+        count = 0
+        for rest in (False, True):  # the scores of the first rule out most of the others
+            begun, bar = count, max(found.bar[r], rank[0])
+            count = _to_score(found, r, rest, bar, who, count)
+            who[count : count + 3] = who[begun]  # so that there are always four
+            for c in range(begun, count, 4):
+                _dots(x[r], W, bias, who[c : c + 4], scores[c : c + 4])
+            for c in range(begun, count):
+                u, score = who[c], scores[c]
+                if score != score:
+                    return -1
+                v = abs(score) if magnitude else score
+                if not v < floor and loses(rank[0], own[0], v, u):
+                    rank[0], own[0] = v, u
+                    sift(rank, own, 0)
+        looked_at += count
         place = 0
         for c in range(count):  # once more, since a heap has lost their order
             u, score = who[c], scores[c]
             v = abs(score) if magnitude else score
             if not v < floor and not loses(v, u, rank[0], own[0]):
-                idx[r, place], h[r, place] = u, score
+                at = place
+                while at and idx[r, at - 1] > u:
+                    idx[r, at], h[r, at] = idx[r, at - 1], h[r, at - 1]
+                    at -= 1
+                idx[r, at], h[r, at] = u, score
                 place += 1
         idx[r, place:], h[r, place:] = -1, 0
     return looked_at

@@ -253,6 +253,26 @@ def test_the_bar_rises_from_the_floor_and_never_falls_below_it():
         assert found.counts.tolist() == [2, 2]
 
 
+def test_nobody_is_scored_who_cannot_win():
+    """Of a screen that is unsure: who sets the bar, and who may beat the k-th of these."""
+    rng = np.random.default_rng(0)
+    n, d, k, slack = 500, 20, 3, np.float32(0.02)
+    x, W = (rng.normal(size=shape).astype(np.float32) for shape in ((9, d), (n, d)))
+    W = W[np.argsort(W @ x[0])]  # to the first row, each who comes is the best so far
+    b = np.zeros(n, np.float32)
+    known, rows = quantised.units(n, d, W.dtype, False), quantised.rows(x, slack, False)
+    quantised.describe_all(W, known, slack)
+    found = selection.candidates(9, n, k, x.dtype, -np.inf)
+    h = x @ W.T
+    selection.screen_products(0, 9, h, slack, False, rows, known, b, found)
+    out = np.empty((9, k), np.int64), np.empty((9, k), np.float32)
+    looks = selection.decide(0, 9, x, W, b, False, np.float32(-np.inf), found, *out)
+    off = np.outer(rows.a, known.norm)
+    sets_it = h - off >= np.sort(h - off, axis=1)[:, [-k]]
+    reached = np.where(sets_it, h, np.inf).min(axis=1, keepdims=True)
+    assert looks == (sets_it | (h + off >= reached)).sum() < found.counts.sum()
+
+
 def test_candidates_have_room_for_k():
     for n in (1, 5, 700):
         for k in (1, n):
