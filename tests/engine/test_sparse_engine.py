@@ -414,3 +414,16 @@ except ImportError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "The sparse engine needs numba; install ksae-lab[fast].\n"
     assert done.stderr.count("install ksae-lab[fast]") == 1
+
+
+def test_where_nothing_can_be_kept_every_process_compiles_for_itself():
+    """A package that cannot be written to, and no home: numba's caches are nowhere."""
+    program = """
+from numba.core import caching
+caching.CacheImpl._locator_classes = []
+from ksae_lab.engine import compiled, passes, selection, update
+from ksae_lab.inference import kernels
+print(compiled.EXACT["cache"], compiled.LOOSE["cache"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "False False\n", done.stderr
