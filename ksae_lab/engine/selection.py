@@ -198,17 +198,6 @@ def _dots(x, W, bias, four, scores):  # type: ignore[no-untyped-def]
 
 
 @njit(**EXACT)
-def _score(x, W, bias, who, first, end, scores):  # type: ignore[no-untyped-def]
-    """Put the scores of the units who[first:end] for a row x (d,) into scores[first:end].
-
-    Both arrays have room for three more.
-    """
-    who[end : end + 3] = who[first]  # so that there are always four
-    for c in range(first, end, 4):
-        _dots(x, W, bias, who[c : c + 4], scores[c : c + 4])
-
-
-@njit(**EXACT)
 def _to_score(found, r, rest, bar, who, count):  # type: ignore[no-untyped-def]
     """Add to `who`, which has `count` units, candidates of row r: first those who set the bar.
 
