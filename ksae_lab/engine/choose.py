@@ -18,8 +18,8 @@ def step_of(engine: Engine) -> Callable[[Any, Any], Step]:
 
     "plain" changes every weight in every step, as the chapters derive it. "sparse" is
     `SparseStep`. "auto" is "sparse" wherever that can be used and is worth it: for 500 units or
-    more; where numba is missing, it is "plain", and says so once. The first sparse step on a machine
-    is compiled, which takes some fifteen seconds for each kind of float; it is kept for the next.
+    more; where numba is missing, it is "plain", and says so once. A machine's first sparse step
+    is compiled, which takes some fifteen seconds for each kind of float; the result is kept.
 
     Raises `ValueError` for another name; what is returned raises what `SparseStep` raises.
 
