@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import trange
 
-from ksae_lab.nn import checks
+from ksae_lab.nn import checks, inputs
 from ksae_lab.nn.module import ForwardPass, Model
 from ksae_lab.training import batches, optimizers
 from ksae_lab.training.activity import Activity
@@ -241,10 +241,13 @@ def fit(model: Model, data: Any, **options: Any) -> History:
 
 def _mean(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> float:
     """What `measure` says of all samples, asked about so many at a time that there is room."""
-    samples = len(arrays[0])
+    samples, step = len(arrays[0]), AT_A_TIME
+    for array in arrays:
+        if isinstance(array, inputs.LazyRows):
+            step = min(step, array.at_a_time)
     total = 0.0
-    for start in range(0, samples, AT_A_TIME):
-        some = [array[start : start + AT_A_TIME] for array in arrays]
+    for start in range(0, samples, step):
+        some = [array[start : start + step] for array in arrays]
         total += measure(*some) * len(some[0]) / samples
     return total
 

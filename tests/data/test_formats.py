@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import MinMaxScaler, StandardScaler, normalize
 
+from ksae_lab import KSparseAutoencoder, SparseCoding
 from ksae_lab.data import datasets, files
 from ksae_lab.data.datasets import load_dataset, load_in_order
 from ksae_lab.data.rows import OnDisk, Rows
@@ -250,7 +251,7 @@ def on_disk(tmp_path, monkeypatch):
     x = np.random.default_rng(0).random((300, 7, 5)).astype(np.float32)
     np.save(tmp_path / "own.npy", x)
     monkeypatch.setattr(datasets, "LARGE", 1000)
-    monkeypatch.setattr("ksae_lab.data.rows.BLOCK", 500)
+    monkeypatch.setattr("ksae_lab.nn.inputs.BLOCK", 500)
     return tmp_path / "own.npy", x
 
 
@@ -275,13 +276,28 @@ def test_rows_on_the_disk_are_those_in_memory(on_disk, monkeypatch, scaling):
         rows[0]
 
 
+def test_models_start_from_the_disk_as_from_memory(on_disk):
+    rows = load_dataset(on_disk[0]).x_train
+    for make in (
+        lambda: KSparseAutoencoder(35, 6, 2, rng=0),
+        lambda: SparseCoding(35, 6, 1, rng=0),
+    ):
+        lazy, plain = make(), make()
+        lazy.init_from_data(rows, 1)
+        plain.init_from_data(rows[:], 1)
+        for name, w in plain.parameters.items():
+            np.testing.assert_allclose(lazy.parameters[name], w, atol=1e-6)
+        with pytest.raises(ValueError, match=r"shape \(210, 35\); expected \(batch, 7\)"):
+            KSparseAutoencoder(7, 6, 2, rng=0).init_from_data(rows, 1)
+
+
 def test_little_of_a_large_file_is_in_memory_at_a_time(tmp_path, monkeypatch):
     x = np.lib.format.open_memmap(tmp_path / "own.npy", "w+", np.float32, (20_000, 500))
     x[:] = np.random.default_rng(0).random((1, 500))
     x[::2] = 0
     del x
     monkeypatch.setattr(datasets, "LARGE", 2**20)
-    monkeypatch.setattr("ksae_lab.data.rows.BLOCK", 2**18)
+    monkeypatch.setattr("ksae_lab.nn.inputs.BLOCK", 2**18)
     tracemalloc.start()
     own = load_dataset(tmp_path / "own.npy")
     for _ in own.x_train.blocks():
