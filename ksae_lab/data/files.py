@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ksae_lab._optional import optional
+from ksae_lab.data.paths import user_path
 from ksae_lab.data.rows import OnDisk, Source
 
 if TYPE_CHECKING:
@@ -108,11 +109,8 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _from_path(path: Path) -> Samples:
-    try:
-        exists = "\0" not in str(path) and path.exists()
-    except OSError as error:  # a name that is too long, say
-        raise ValueError(f"{path} is no path ({error.strerror}); give that of {FORMATS}.") from None
-    if not exists:
+    path = user_path(path, "path of the data")
+    if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}; give the path of {FORMATS}.")
     if path.is_dir():
         return _from_folder(path)

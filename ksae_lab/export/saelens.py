@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import ksae_lab
+from ksae_lab.data.paths import user_path
 from ksae_lab.export.places import free_place, put_folder
 from ksae_lab.export.saelens_files import (
     CFG,
@@ -112,7 +113,7 @@ def read(folder: str | Path) -> KSparseAutoencoder:
     Source: Bloom et al. (2024), SAELens.
     Chapter 16.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder, "folder")
     cfg = settings(folder / CFG)
     n, d, dtype = cfg["d_sae"], cfg["d_in"], cfg["dtype"]
     shapes = {"W_enc": (d, n), "W_dec": (n, d), "b_enc": (n,), "b_dec": (d,)}

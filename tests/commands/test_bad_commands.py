@@ -42,7 +42,9 @@ def folder(tmp_path_factory):
     (folder / "mine").mkdir()
     (folder / "mine" / "history.csv").write_text("my own\n")
     if hasattr(os, "mkfifo"):
-        os.mkfifo(folder / "pipe.npz")
+        for name in ("pipe.npz", "pipe.yaml", "pipe.json", "sae/cfg.json", "waits/model.json"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            os.mkfifo(folder / name)
     save_model(KSparseAutoencoder(9, 6, 2, rng=rng), folder / "plain.json")
     save_model(Foldiak(9, 6, 1 / 8, rng=rng), folder / "foldiak.json")
     with pytest.MonkeyPatch.context() as patch:
@@ -156,8 +158,55 @@ def test_one_sentence_says_what_is_wrong(refused, folder, command):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
-def test_a_fifo_is_not_waited_for(refused):
-    assert "is no plain file" in refused("evaluate", "done", "--data", "pipe.npz")
+@pytest.mark.parametrize(
+    ("command", "said"),
+    {
+        "evaluate done --data pipe.npz": "is no plain file",
+        "train pipe.yaml --out x": "cannot be read as text; give the path of a YAML",
+        "train own.json --out waits --resume": "cannot be read (no plain file)",
+        "sweep pipe.yaml --out x": "cannot be read as text",
+        "show pipe.json": "cannot be read (no plain file)",
+        "evaluate waits": "cannot be read (no plain file)",
+        "import sae --out x.json": "cannot be read (no plain file)",
+        "export done --to saelens --out sae": "sae holds something else",
+        "targets pipe.json": "cannot be read (no plain file)",
+    }.items(),
+)
+def test_a_fifo_is_not_waited_for(refused, command, said):
+    assert said in refused(*shlex.split(command))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
+def test_nor_are_weights_in_one(folder, tmp_path, refused):
+    shutil.copytree(folder / "small", tmp_path / "run")
+    (weights,) = (tmp_path / "run").glob("*.safetensors")
+    weights.unlink()
+    os.mkfifo(weights)
+    assert "cannot be read (no plain file)" in refused("evaluate", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train own.json --out NAME",
+        "train NAME --out x",
+        "train --set data=NAME --out x",
+        "evaluate NAME",
+        "evaluate done --data NAME",
+        "encode done --out NAME.npz",
+        "data NAME",
+        "example quickstart --out NAME.yaml",
+        "export done --to onnx --out NAME.onnx",
+        "export done --to saelens --out NAME",
+        "import NAME --out x.json",
+        "sweep two.yaml --out NAME",
+        "sweep two.yaml --out x --table NAME.csv",
+        "targets NAME",
+    ],
+)
+def test_a_name_that_is_too_long_is_said_to_be(refused, command):
+    said = refused(*shlex.split(command.replace("NAME", 300 * "a")))
+    assert "is no path (File name too long); give" in said and "Errno" not in said
 
 
 def damaged(card, where, value):

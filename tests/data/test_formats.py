@@ -109,7 +109,7 @@ def test_what_is_an_image_is_known_by_its_shape(shape, image):
         (pd.DataFrame({"a": ["x"] * 20}), "column 'a' of the table is of type"),
         ("", "The name of the data is empty"),
         ("~nosuchuser/x.npy", "a user who has no home here"),
-        ("a\0b.npy", r"no file 'a\\x00b\.npy'"),
+        ("a\0b.npy", r"'a\\x00b\.npy' is no path"),
         ("a" * 5000 + ".npy", "is no path"),
     ],
 )
