@@ -209,8 +209,7 @@ def _from_folder(folder: Path) -> Samples:
     pictures: list[np.ndarray] = []
     for file in files:
         with _whole(file), image.open(file) as picture:
-            colours = picture.mode not in ("1", "L")
-            pixels = np.asarray(picture.convert("RGB" if colours else "L"))
+            pixels = _pixels(picture)
         if pictures and pixels.shape != pictures[0].shape:
             raise ValueError(
                 f"{file} is of shape {pixels.shape} where {files[0]} is {pictures[0].shape}; "
@@ -221,6 +220,15 @@ def _from_folder(folder: Path) -> Samples:
     labelled = all(len(parent.parts) == 1 for parent in parents)
     y = np.array([str(parent) for parent in parents]) if labelled else None
     return Samples(np.stack(pictures), y)
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    """Grey levels (height, width), of 8 bits or of what is more, or colours (height, width, 3)."""
+    if picture.mode.startswith("I"):  # integers, which Pillow would cut off at 255
+        return np.asarray(picture)
+    if picture.mode == "P":
+        picture = picture.convert("RGBA")  # what a palette has transparent, Pillow asks to be here
+    return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
 
 
 @contextmanager

@@ -85,6 +85,30 @@ def test_a_folder_of_pictures_in_folders_that_name_them(tmp_path, mode):
     )
 
 
+def test_grey_pictures_of_sixteen_bits_keep_them(tmp_path):
+    x = np.random.default_rng(0).integers(0, 2**16, (20, 6, 4), dtype=np.uint16)
+    for i, pixels in enumerate(x):
+        Image.fromarray(pixels).save(tmp_path / f"{i:02}.png")
+    with pytest.raises(ValueError, match="of type uint16, .* say how they are scaled"):
+        load_dataset(tmp_path)
+    own = load_dataset(tmp_path, "minmax")
+    assert own.image == (6, 4)
+    back = own.scaling.undo(all_of(own))
+    np.testing.assert_allclose(rows_of(back), rows_of(x), atol=0.01)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_with_a_palette_show_its_colours(tmp_path):
+    x = np.random.default_rng(0).integers(0, 4, (20, 6, 4), dtype=np.uint8)
+    colours = np.array([[0, 0, 0], [255, 0, 0], [9, 99, 199], [255, 255, 255]], np.uint8)
+    for i, pixels in enumerate(x):
+        picture = Image.fromarray(pixels).convert("P")
+        picture.putpalette(colours.tobytes())
+        picture.save(tmp_path / f"{i:02}.png", transparency=bytes([0, 99, 255, 255]))
+    expected = colours[x].reshape(20, -1) / np.float32(255)
+    assert rows_of(all_of(load_dataset(tmp_path))) == rows_of(expected)
+
+
 def test_pictures_of_two_sizes_are_refused(tmp_path):
     for i in range(12):
         Image.new("L", (8, 8 + (i == 7))).save(tmp_path / f"{i:02}.png")
