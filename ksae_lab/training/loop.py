@@ -132,7 +132,7 @@ class Trainer:
         if self.validation is not None:
             self.validation = batches.arrays(self.validation)
         self.step = self.make_step(self.model, self.optimizer)
-        self._activity, self._steps = Activity(), 0
+        self._activity = Activity()
         self._flush_often = any(callback.needs_all for callback in self.callbacks)
 
     def fit(self) -> History:
@@ -174,7 +174,7 @@ class Trainer:
                     bar.set_postfix(loss=f"{loss:.4g}")
                     for callback in self.callbacks:
                         callback.after_epoch(self)
-            self._activity.warn(self._steps)
+            self._activity.warn(self.model, self.images)
         except KeyboardInterrupt:
             history.interrupted = True
         return history
@@ -191,7 +191,6 @@ class Trainer:
                 total, samples = total + self.one_step() * len(batch[0]), samples + len(batch[0])
         finally:
             self.step.flush()  # also where somebody stops in the middle
-        self._steps = step + 1
         return total / samples
 
     def one_step(self) -> float:

@@ -361,7 +361,7 @@ sys.exit(main(["data", "mnist5k"]))
 @pytest.mark.filterwarnings("default::RuntimeWarning")
 def test_all_units_dead_is_said_plainly(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    words = shlex.split(f"{SMALL} --set optimizer.learning_rate=1000 --set training.epochs=3")
+    words = shlex.split(f"{SMALL} --set optimizer.learning_rate=1000 --set training.epochs=9")
     assert main(["train", *words, "--out", str(tmp_path / "out")]) == 0
     err = capsys.readouterr().err
     assert err.startswith("All units are dead") and err.count("\n") == 1
