@@ -6,7 +6,7 @@ and one that is left without an image adds nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -126,10 +126,11 @@ class MultiTopK(AuxiliaryLoss):
     Chapter 16.
     """
 
-    def __init__(self, also: Sequence[tuple[int, int, float]]):
-        if not also or any(len(one) != 3 for one in also):
-            raise ValueError(f"The other k are {also!r}; give triples (k, prefix, weight).")
-        self.also = [(k, prefix, weight) for k, prefix, weight in also]
+    def __init__(self, also: Iterable[tuple[int, int, float]]):
+        triples = list(also)
+        if not triples or any(len(one) != 3 for one in triples):
+            raise ValueError(f"The other k are {triples!r}; give triples (k, prefix, weight).")
+        self.also = [(k, prefix, weight) for k, prefix, weight in triples]
         for k, _, weight in self.also:
             whole(k, "k", 0)
             if not weight > 0:
