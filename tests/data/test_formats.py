@@ -67,6 +67,57 @@ def test_a_csv_file_without_names_loses_no_line(tmp_path):
     assert rows_of(all_of(own)) == rows_of(x) and own.names is None
 
 
+TABLE = pd.DataFrame(numbers(20, 3), columns=["mass", "charge", "spin"])
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (lambda path: TABLE.to_csv(path), "has no name and counts the rows; leave it out"),
+        (
+            lambda path: TABLE.to_csv(path, sep=";", decimal=",", index=False),
+            "more values than its first line has names",
+        ),
+        (
+            lambda path: path.write_text("a,b\n" + "1,2,3\n" * 20),
+            "more values than its first line has names",
+        ),
+        (
+            lambda path: TABLE.to_csv(path, sep=";", index=False),
+            "column 'mass;charge;spin' of .* is of type",
+        ),
+        (
+            lambda path: TABLE.assign(label=["a", None] * 10).to_csv(path, index=False),
+            "Row 1 of .* has no label",
+        ),
+        (
+            lambda path: TABLE.mask(TABLE.iloc[3, 1] == TABLE).to_csv(path, index=False),
+            "Sample 3 in .* holds NaN",
+        ),
+    ],
+    ids=["row numbers", "decimal commas", "a name too few", "semicolons", "a label", "a number"],
+)
+def test_a_table_that_would_be_read_wrongly_is_refused(tmp_path, write, sentence):
+    write(tmp_path / "own.csv")
+    with pytest.raises(ValueError, match=sentence):
+        load_dataset(tmp_path / "own.csv", "standardise")
+
+
+def test_columns_of_several_kinds_are_numbers_together():
+    frame = TABLE.assign(flag=[True, False] * 10, count=pd.array(range(20), dtype="Int64"))
+    expected = frame.to_numpy(float)
+    assert rows_of(all_of(load_dataset(frame, "none"))) == rows_of(expected)
+    frame.loc[4, "count"] = pd.NA
+    with pytest.raises(ValueError, match="Sample 4 in your data holds NaN"):
+        load_dataset(frame)
+
+
+def test_an_ending_may_be_in_capitals(tmp_path):
+    np.save(tmp_path / "own.npy", TABLE.to_numpy())
+    (tmp_path / "own.npy").rename(tmp_path / "OWN.NPY")
+    assert rows_of(all_of(load_dataset(tmp_path / "OWN.NPY"))) == rows_of(TABLE.to_numpy())
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_folder_of_pictures_in_folders_that_name_them(tmp_path, mode):
     rng, shape = np.random.default_rng(0), (6, 4) if mode == "L" else (6, 4, 3)
