@@ -41,6 +41,9 @@ def folder(tmp_path_factory):
     (folder / "two.yaml").write_text("sweep: {seed: [0, 1]}")
     (folder / "mine").mkdir()
     (folder / "mine" / "history.csv").write_text("my own\n")
+    (folder / "tables").mkdir()
+    for name in ("table.csv", "mine.csv", "mine.parquet"):
+        (folder / "tables" / name).write_text("my own\n")
     if hasattr(os, "mkfifo"):
         for name in ("pipe.npz", "pipe.yaml", "pipe.json", "sae/cfg.json", "waits/model.json"):
             (folder / name).parent.mkdir(exist_ok=True)
@@ -108,6 +111,9 @@ BAD = {
     "sweep two.yaml --out x --table ''": "The path is empty; give its name",
     "sweep two.yaml --out x --table t.xls": "t.xls ends neither in .csv nor in .parquet",
     "sweep two.yaml --out ''": "The folder is empty",
+    "sweep two.yaml --out tables": "tables/table.csv is there, and no table of a sweep",
+    "sweep two.yaml --out x --table tables/mine.csv": "mine.csv is there, and no table of a sweep",
+    "sweep two.yaml --out x --table tables/mine.parquet": "mine.parquet is there, and no table",
     "evaluate ''": "The path is empty",
     "evaluate done --data wide.npz": "have shape (40, 8); expected (batch, 9)",
     "evaluate done --data wild.npz": "say how they are scaled",
@@ -154,7 +160,8 @@ BAD = {
 def test_one_sentence_says_what_is_wrong(refused, folder, command):
     assert BAD[command] in refused(*shlex.split(command))
     assert not (folder / "x").exists() or not list((folder / "x").glob("*.json"))
-    assert (folder / "mine" / "history.csv").read_text() == "my own\n"
+    for mine in [folder / "mine" / "history.csv", *(folder / "tables").iterdir()]:
+        assert mine.read_text() == "my own\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
