@@ -218,8 +218,9 @@ def check_free(path: str | Path) -> None:
     pandas = optional("pandas", "A sweep's table")
     try:
         read = pandas.read_parquet if path.suffix == ".parquet" else pandas.read_csv
-        ours = {"experiment", "error"} <= set(read(path).columns)
-    except pandas.errors.EmptyDataError:  # a sweep that has just begun
+        columns = set(read(path).columns)
+        ours = not columns or {"experiment", "error"} <= columns
+    except pandas.errors.EmptyDataError:  # as a sweep begins
         ours = True
     except Exception:  # the readers have a dozen ways to fail
         ours = False
