@@ -8,6 +8,7 @@ import numpy as np
 from ksae_lab.nn.inputs import LazyRows
 
 ASKED = 1000  # images, or all if there are fewer
+FEW = 50  # of them at a time, since the first few have an active unit in all but the worst case
 
 
 class Activity:
@@ -32,7 +33,8 @@ class Activity:
             return
         count = min(ASKED, images.at_a_time) if isinstance(images, LazyRows) else ASKED
         some = images[:count]
-        if not np.any(model.encode(some)):
+        pieces = (some[start : start + FEW] for start in range(0, len(some), FEW))
+        if not any(np.any(model.encode(piece)) for piece in pieces):
             warnings.warn(
                 f"All units are dead: none is active for any of {len(some)} images of training, so "
                 "nothing is learned any more; start again with a lower learning rate.",
