@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ksae_lab.benchmarks import machine
+from ksae_lab.data.paths import content
 from ksae_lab.experiments import archive
 
 Row = dict[str, Any]
@@ -84,10 +85,14 @@ def read(path: Path) -> dict[str, Any]:
     Chapter 17.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(content(path))
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no file {path}; give one of `benchmark`.") from None
-    except (ValueError, OSError):
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error.strerror}); give a file that `benchmark` wrote."
+        ) from None
+    except ValueError:
         result = None
     if not isinstance(result, dict) or result.keys() != {"machine", "rows"}:
         raise ValueError(f"{path} holds no machine and rows; give a file that `benchmark` wrote.")

@@ -45,8 +45,9 @@ def sweep_(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--jobs is {arguments.jobs}; give 1 or more, or -1 for all cores.")
     plan = sweep.load(examples.find(arguments.experiment), arguments.set)
     if arguments.table is not None:  # whatever is wrong with it shows before the work
+        sweep.check_free(arguments.table)
         sweep.write(sweep.table(plan, arguments.out), arguments.table)
-    jobs = min(arguments.jobs, len(plan))
+    jobs = min(joblib.effective_n_jobs(arguments.jobs), len(plan))
     with joblib.parallel_config("loky", n_jobs=jobs):
         result = sweep.run(plan, arguments.out, quiet=arguments.quiet or not sys.stderr.isatty())
     if arguments.table is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ksae_lab._optional import optional
+from ksae_lab.data.paths import user_path
 from ksae_lab.data.rows import OnDisk, Source
 
 if TYPE_CHECKING:
@@ -108,11 +109,8 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _from_path(path: Path) -> Samples:
-    try:
-        exists = "\0" not in str(path) and path.exists()
-    except OSError as error:  # a name that is too long, say
-        raise ValueError(f"{path} is no path ({error.strerror}); give that of {FORMATS}.") from None
-    if not exists:
+    path = user_path(path, "path of the data")
+    if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}; give the path of {FORMATS}.")
     if path.is_dir():
         return _from_folder(path)
@@ -120,9 +118,10 @@ def _from_path(path: Path) -> Samples:
         raise ValueError(f"{path} is no plain file; give the path of {FORMATS}.")
     if path.name.removesuffix(".gz").endswith(("idx3-ubyte", ".idx")):
         return Samples(read_idx(path), _idx_labels_beside(path))
-    if path.suffix not in _READERS:
+    ending = path.suffix.lower()
+    if ending not in _READERS:
         raise ValueError(f"{path} has a name of no known kind; expected {FORMATS}.")
-    return _READERS[path.suffix](path)
+    return _READERS[ending](path)
 
 
 def _idx_labels_beside(path: Path) -> np.ndarray | None:
@@ -160,6 +159,17 @@ def _from_csv(path: Path) -> Samples:
         frame = pandas.read_csv(path)
         if all(_is_number(name) for name in frame.columns):
             frame = pandas.read_csv(path, header=None)
+    if not isinstance(frame.index, pandas.RangeIndex):  # pandas takes what is too much for one
+        raise ValueError(
+            f"The lines of {path} hold more values than its first line has names; name each "
+            "column, with commas between columns and points in numbers."
+        )
+    first = frame.columns[0]
+    if first == "Unnamed: 0" and (frame[first] == frame.index).all():
+        raise ValueError(
+            f"The first column of {path} has no name and counts the rows; leave it out, as "
+            "to_csv(path, index=False) does, or give it a name."
+        )
     return _from_frame(frame, str(path))
 
 
@@ -193,12 +203,20 @@ def _from_frame(frame: "pd.DataFrame", where: str) -> Samples:
                 f"The column {name!r} of {where} is of type {kind}; expected numbers: "
                 "leave it out, or call it `label` if it says what a sample is."
             )
+    missing = frame[labels].isna().to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"Row {missing.argmax()} of {where} has no label; give it one, or leave all labels out."
+        )
     y = frame[labels[0]].to_numpy() if labels else None
     if y is not None and y.dtype == object:
         y = y.astype(str)
     names = tuple(map(str, features.columns))
     numbered = names == tuple(map(str, range(len(names))))
-    return Samples(features.to_numpy(), y, names=None if numbered else names)
+    x = features.to_numpy()
+    if x.dtype == object:  # of columns of several kinds
+        x = features.to_numpy(float, na_value=np.nan)
+    return Samples(x, y, names=None if numbered else names)
 
 
 def _from_folder(folder: Path) -> Samples:
@@ -211,8 +229,7 @@ def _from_folder(folder: Path) -> Samples:
     pictures: list[np.ndarray] = []
     for file in files:
         with _whole(file), image.open(file) as picture:
-            colours = picture.mode not in ("1", "L")
-            pixels = np.asarray(picture.convert("RGB" if colours else "L"))
+            pixels = _pixels(picture)
         if pictures and pixels.shape != pictures[0].shape:
             raise ValueError(
                 f"{file} is of shape {pixels.shape} where {files[0]} is {pictures[0].shape}; "
@@ -223,6 +240,15 @@ def _from_folder(folder: Path) -> Samples:
     labelled = all(len(parent.parts) == 1 for parent in parents)
     y = np.array([str(parent) for parent in parents]) if labelled else None
     return Samples(np.stack(pictures), y)
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    """Grey levels (height, width), of 8 bits or of what is more, or colours (height, width, 3)."""
+    if picture.mode.startswith("I"):  # integers, which Pillow would cut off at 255
+        return np.asarray(picture)
+    if picture.mode == "P":
+        picture = picture.convert("RGBA")  # what a palette has transparent, Pillow asks to be here
+    return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB"))
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Samples that stay where they are until somebody asks for some of them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,6 @@ import numpy as np
 
 from ksae_lab.data.scaling import Scaling
 from ksae_lab.nn.inputs import LazyRows
-
-BLOCK = 2**22  # numbers of a block: 16 MB of float32
 
 
 class OnDisk:
@@ -61,7 +58,7 @@ class Rows(LazyRows):
     """Some rows of a source (n, …), each one sample: (rows, d) float32, scaled as they are read.
 
     `index` holds their places, integers (rows,). Indexing, by a slice or by integers, gives an
-    array; `blocks` goes through all of them and never holds many.
+    array.
 
     Chapter 1.
     """
@@ -88,19 +85,6 @@ class Rows(LazyRows):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """All rows in order, as arrays (some, d) of a few megabytes each."""
-        step = max(1, BLOCK // max(1, self.shape[1]))
-        for start in range(0, len(self), step):
-            yield self[start : start + step]
-
-    def mean(self, axis: int = 0) -> np.ndarray:
-        """The mean row (d,), summed in float64."""
-        if axis != 0:
-            raise ValueError(f"The axis is {axis}; the mean is that of the rows, axis 0.")
-        total = sum((block.sum(axis=0, dtype=float) for block in self.blocks()), np.float64(0))
-        return np.asarray(total / len(self), self.dtype)
 
     def joined(self, other: "Rows") -> "Rows":
         """These rows (rows, d), then the others of the same source."""

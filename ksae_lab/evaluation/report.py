@@ -52,10 +52,11 @@ def evaluate(model: Module, x: np.ndarray, image: tuple[int, ...] | None = None)
     if not len(x) or not x.shape[-1]:
         raise ValueError("There are no images to evaluate the model on; give one or more.")
     coder, scaling = (model.coder, model.scaling) if isinstance(model, Scaled) else (model, None)
-    starts = range(0, len(x), BATCH)
+    step = min(BATCH, x.at_a_time) if isinstance(x, Rows) else BATCH
+    starts = range(0, len(x), step)
 
     def batch(start: int) -> np.ndarray:
-        own = x[start : start + BATCH]
+        own = x[start : start + step]
         return own if scaling is None else scaling.apply(own)
 
     extent = Extent(map(batch, starts))

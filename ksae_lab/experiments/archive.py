@@ -22,7 +22,7 @@ import safetensors
 import safetensors.numpy
 
 import ksae_lab
-from ksae_lab.data.paths import user_path
+from ksae_lab.data.paths import content, user_path
 from ksae_lab.data.rows import Rows
 from ksae_lab.experiments.sentences import one_line
 
@@ -239,7 +239,7 @@ def _card_path(path: str | Path) -> Path:
 
 def _bytes(path: Path, advice: str) -> bytes:
     try:
-        return path.read_bytes()
+        return content(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no file {path}; {advice}.") from None
     except OSError as error:

@@ -3,7 +3,6 @@
 import numpy as np
 
 from ksae_lab.data.datasets import Dataset
-from ksae_lab.data.rows import Rows
 from ksae_lab.engine.choose import step_of
 from ksae_lab.experiments import settings
 from ksae_lab.models.k_sparse import KSparseAutoencoder
@@ -17,8 +16,6 @@ from ksae_lab.training.loop import Callback, Trainer
 from ksae_lab.training.optimizers import SGD, AdaGrad, Adam, BaseOptimizer, RMSprop
 from ksae_lab.training.schedules import geometric, k_curriculum, linear
 
-START = 50_000  # samples to start from, of data that stay on the disk
-
 
 def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
     """The training that an experiment describes, ready to go.
@@ -30,8 +27,6 @@ def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
     if experiment.fit_on == "train+validation":
         x = dataset.joined("train", "val")
     optimizer, length = _optimizer(experiment.optimizer), experiment.training
-    # Training goes through all of them, and where it starts has no need of so many.
-    first = x[:START] if isinstance(x, Rows) else x
     n_units = (experiment.dream or experiment.model).n_units
     monitor = DeadUnitMonitor(n_units, after=length.dead_after or len(x))
     callbacks: list[Callback] = [monitor]
@@ -42,9 +37,9 @@ def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
         callbacks.append(Scheduled(optimizer, "learning_rate", linear(rate, 0.0, begin=begin)))
     model: Model
     if experiment.dream:
-        model, own = _dream(experiment.dream, first, rng, monitor)
+        model, own = _dream(experiment.dream, x, rng, monitor)
     else:
-        model, own = _k_sparse(experiment, first, rng, monitor)
+        model, own = _k_sparse(experiment, x, rng, monitor)
     return Trainer(
         model,
         (x,),

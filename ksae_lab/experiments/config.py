@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from ksae_lab.data.paths import user_path
+from ksae_lab.data.paths import content, user_path
 from ksae_lab.experiments.sentences import one_line
 from ksae_lab.experiments.settings import Experiment, Settings, merged, nested
 
@@ -65,7 +65,7 @@ def read(path: str | Path) -> Settings:
     """
     path = user_path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = content(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no file {path}; give that of an experiment.") from None
     except (OSError, UnicodeDecodeError):

@@ -119,7 +119,8 @@ def run(plan: Sequence[Planned], out: str | Path, *, quiet: bool = False) -> "pd
     A bar counts the runs, unless `quiet`. Ctrl-C raises `KeyboardInterrupt`; the table holds what
     is finished.
 
-    Raises `OSError` if `out` cannot be written, and `ChildProcessError`, one of its kinds, if a
+    Raises `ValueError` if a table of another's is in the way, `OSError` if `out` cannot be written,
+    and `ChildProcessError`, one of its kinds, if a
     worker of this machine was killed.
 
     Chapter 13.
@@ -127,6 +128,7 @@ def run(plan: Sequence[Planned], out: str | Path, *, quiet: bool = False) -> "pd
     import joblib
 
     out = user_path(out, "folder").absolute()  # workers may stand elsewhere
+    check_free(out / TABLE)
     missing = [run for run in plan if not (run.folder(out) / MODEL).exists()]
     write(table(plan, out), out / TABLE)  # whatever is wrong with the folder shows now
     done = joblib.Parallel(return_as="generator_unordered")(
@@ -201,6 +203,31 @@ def write(result: "pd.DataFrame", path: str | Path) -> None:
         archive.put(path, result.to_parquet(index=False))
     else:
         raise ValueError(f"{path} ends neither in .csv nor in .parquet; choose one of them.")
+
+
+def check_free(path: str | Path) -> None:
+    """See that a table may be written there: nothing is there, or the table of a sweep.
+
+    Raises `ValueError` for anything else, which somebody may want to keep.
+
+    Chapter 13.
+    """
+    path = user_path(path)
+    if not path.exists():
+        return
+    pandas = optional("pandas", "A sweep's table")
+    try:
+        read = pandas.read_parquet if path.suffix == ".parquet" else pandas.read_csv
+        columns = set(read(path).columns)
+        ours = not columns or {"experiment", "error"} <= columns
+    except pandas.errors.EmptyDataError:  # as a sweep begins
+        ours = True
+    except Exception:  # the readers have a dozen ways to fail
+        ours = False
+    if not ours:
+        raise ValueError(
+            f"{path} is there, and no table of a sweep; choose another name, or move it away."
+        )
 
 
 def _levels(path: str | Path, name: str, axis: object) -> list[tuple[str, str, Settings]]:

@@ -3,9 +3,10 @@
 Such a folder holds `cfg.json` and `sae_weights.safetensors`, and `sparsity.safetensors` if it is
 known how often units are active. `sae_lens.SAE.load_from_disk(folder)` makes a model of it.
 
-Checked with SAELens 6.54.12, both ways: codes and reconstructions were the same to the last bit in
-float32 and within 3e-15 in float64. In float16, where many numbers are a rounding apart, PyTorch
-may select another unit than NumPy.
+Checked by hand with SAELens 6.54.12 and PyTorch 2.13, both ways, each architecture: for 200 faces
+the same units were active, and codes as large as 8 differed by 3e-6 in float32 and by 2e-14 in
+float64, since the two multiply matrices in another order. In float16, where many numbers are a
+rounding apart, PyTorch may select another unit than NumPy.
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import ksae_lab
+from ksae_lab.data.paths import user_path
 from ksae_lab.export.places import free_place, put_folder
 from ksae_lab.export.saelens_files import (
     CFG,
@@ -112,7 +114,7 @@ def read(folder: str | Path) -> KSparseAutoencoder:
     Source: Bloom et al. (2024), SAELens.
     Chapter 16.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder, "folder")
     cfg = settings(folder / CFG)
     n, d, dtype = cfg["d_sae"], cfg["d_in"], cfg["dtype"]
     shapes = {"W_enc": (d, n), "W_dec": (n, d), "b_enc": (n,), "b_dec": (d,)}

@@ -8,6 +8,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from ksae_lab.data.paths import content
 from ksae_lab.nn.module import Arrays
 
 CFG, WEIGHTS, SPARSITY = "cfg.json", "sae_weights.safetensors", "sparsity.safetensors"
@@ -41,7 +42,7 @@ def is_ours(folder: Path) -> bool:
         names = {file.name for file in folder.iterdir()}
         if not names <= {CFG, WEIGHTS, SPARSITY}:
             return False
-        return not names or OURS in json.loads((folder / CFG).read_bytes())["metadata"]
+        return not names or OURS in json.loads(content(folder / CFG))["metadata"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
@@ -54,8 +55,9 @@ def settings(path: Path) -> dict[str, Any]:
 
     Chapter 16.
     """
+    raw = _bytes(path)
     try:
-        cfg = json.loads(_bytes(path))
+        cfg = json.loads(raw)
     except (ValueError, RecursionError):
         raise ValueError(f"{path} is damaged or no JSON; copy or write it again.") from None
     if not isinstance(cfg, dict):
@@ -123,7 +125,7 @@ def unpack(path: Path, shapes: dict[str, tuple[int, ...]]) -> Arrays:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return content(path)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"There is no file {path}; give a folder of SAELens.") from None
     except OSError as error:

@@ -6,7 +6,7 @@ and one that is left without an image adds nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from ksae_lab.keras.topk import prefix_mask, top_k_mask
+from ksae_lab.nn.checks import not_negative, whole
 from ksae_lab.nn.selectors import PrefixTopK
 from ksae_lab.nn.topk import By
 
@@ -69,10 +70,8 @@ class AuxK(AuxiliaryLoss):
     """
 
     def __init__(self, k_aux: int, weight: float = 1 / 32):
-        if k_aux < 1:
-            raise ValueError(f"k_aux is {k_aux}; give the number of dead units to use, 1 or more.")
-        self.k_aux = k_aux
-        self.weight = weight
+        self.k_aux = whole(k_aux, "k_aux")
+        self.weight = not_negative(weight, "weight")
 
     def __call__(self, forward: ForwardPass) -> Any:
         """The term's value, a scalar."""
@@ -92,12 +91,14 @@ class AuxK(AuxiliaryLoss):
 class DeCov(AuxiliaryLoss):
     """Units that are active together cost: weight · ½ Σ_{i≠j} C_ij², C (n, n) their covariance.
 
+    Raises `ValueError` for a negative weight.
+
     Source: Cogswell et al. (2016).
     Chapter 8.
     """
 
     def __init__(self, weight: float):
-        self.weight = weight
+        self.weight = not_negative(weight, "weight")
 
     def __call__(self, forward: ForwardPass) -> Any:
         """The term's value, a scalar."""
@@ -125,9 +126,13 @@ class MultiTopK(AuxiliaryLoss):
     Chapter 16.
     """
 
-    def __init__(self, also: Sequence[tuple[int, int, float]]):
-        self.also = [(k, prefix, weight) for k, prefix, weight in also]
+    def __init__(self, also: Iterable[tuple[int, int, float]]):
+        triples = list(also)
+        if not triples or any(len(one) != 3 for one in triples):
+            raise ValueError(f"The other k are {triples!r}; give triples (k, prefix, weight).")
+        self.also = [(k, prefix, weight) for k, prefix, weight in triples]
         for k, _, weight in self.also:
+            whole(k, "k", 0)
             if not weight > 0:
                 raise ValueError(f"The error with k = {k} weighs {weight}; give more than 0.")
 
@@ -160,9 +165,7 @@ class L0(AuxiliaryLoss):
     """
 
     def __init__(self, weight: float):
-        if not weight >= 0:
-            raise ValueError(f"The weight is {weight}; give 0 or more.")
-        self.weight = weight
+        self.weight = not_negative(weight, "weight")
 
     def check(self, model: Any) -> None:
         """Raises `ValueError` for a model without thresholds."""

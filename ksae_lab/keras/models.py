@@ -11,10 +11,11 @@ from ksae_lab.keras import selectors
 from ksae_lab.keras.arrays import as_numpy, numpy_dtype
 from ksae_lab.keras.auxiliary_losses import AuxiliaryLoss, ForwardPass
 from ksae_lab.keras.losses import of_batch
-from ksae_lab.keras.reconstruction import Reconstruction
+from ksae_lab.keras.reconstruction import Reconstruction, not_in_numpy
 from ksae_lab.keras.selector import HasSelector, Selector
 from ksae_lab.keras.selectors import as_selector
 from ksae_lab.models import k_sparse
+from ksae_lab.nn.checks import flag, not_negative, whole
 from ksae_lab.nn.layers import Stage
 
 
@@ -54,13 +55,17 @@ class KSparseAutoencoder(HasSelector, Reconstruction):
         dead_after: int = 10_000,
         **options: Any,
     ):
-        super().__init__(**options)
-        self.n_pixels = n_pixels
+        super().__init__(n_pixels, **options)
+        n_units = whole(n_units, "n_units")
         self.phi = keras.activations.get(activation)
         self.selector = as_selector(k).own(n_units, self, dead_after)
-        self.noise = keras.layers.GaussianNoise(noise, dtype=self.dtype_policy)
-        self.tied = tied
-        self.unit_norm = unit_norm
+        self.noise = keras.layers.GaussianNoise(
+            not_negative(noise, "noise"), dtype=self.dtype_policy
+        )
+        self.tied = flag(tied, "tied")
+        self.unit_norm = flag(unit_norm, "unit_norm")
+        if not isinstance(auxiliary_losses, Sequence):
+            raise TypeError(f"auxiliary_losses is {auxiliary_losses!r}; give a list of them.")
         self.auxiliary_losses = tuple(map(_restored, auxiliary_losses))
         for auxiliary in self.auxiliary_losses:
             auxiliary.check(self)
@@ -149,6 +154,8 @@ class KSparseAutoencoder(HasSelector, Reconstruction):
         Auxiliary losses are not taken over: give those of `ksae_lab.keras.auxiliary_losses`
         among `options`.
         """
+        if not isinstance(model, k_sparse.KSparseAutoencoder):
+            raise not_in_numpy(model, cls)
         n_units, n_pixels = model.W_dec.shape
         settings: dict[str, Any] = {
             "tied": model.tied,

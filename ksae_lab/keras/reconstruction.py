@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,17 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from ksae_lab.nn.checks import whole
+
 # Keras' docstrings are Markdown, and long: ours say what is different.
+NO_ARRAYS = (type(None), list, tuple, dict, str, bytes, numbers.Number)
 _WITHOUT_DOC = [name for name in functools.WRAPPER_ASSIGNMENTS if name != "__doc__"]
 
 
 def _of_images(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of `keras.Model` that is told images, `x`: refused here if their width is wrong.
+    """A method of `keras.Model` that is told images, `x`: refused here if they cannot be that.
 
+    Keras takes a list for several inputs, and goes on without a word where there are no images.
     Once TensorFlow has met two widths it makes one graph for all, in which none can be named.
     """
     signature = inspect.signature(method)
@@ -24,8 +29,7 @@ def _of_images(method: Callable[..., Any]) -> Callable[..., Any]:
     def checked(self: "Reconstruction", *args: Any, **options: Any) -> Any:
         given = signature.bind(self, *args, **options)
         x: Any = given.arguments.get("x")
-        if hasattr(x, "shape"):
-            self.check_shape(x.shape)
+        self.check_data(x, given.arguments.get("y"))
         weighted = given.arguments.get("sample_weight") is not None
         if weighted and given.arguments.get("y") is None:
             # Without a target Keras would leave the weights out, and not say so.
@@ -39,17 +43,23 @@ def _of_images(method: Callable[..., Any]) -> Callable[..., Any]:
 class Reconstruction(keras.Model):  # type: ignore[misc] # Keras has no types
     """A model of images x (batch, d) whose target is x, wherever Keras is given no other.
 
-    Images of another width are refused. A NaN in an epoch's loss ends training. Where the optimizer
-    puts moving averages in place of the weights (`use_ema`), they are brought back to what the
-    constraints of the weights ask for, such as rows of length 1; the averages that
-    `SwapEMAWeights` shows in between are as they are.
+    Images of another width are refused, and labels for a target. A NaN in an epoch's loss ends
+    training. Where the optimizer puts moving averages in place of the weights (`use_ema`), they are
+    brought back to what the constraints of the weights ask for, such as rows of length 1; those
+    that `SwapEMAWeights` shows in between are as they are.
 
-    Raises `ValueError` for images of another width and, once training has ended, for a NaN.
+    Raises `ValueError` for a dtype without fractions, for images of another width, for none of
+    them, for labels, and, once training has ended, for a NaN; `TypeError` for what is no array, and
+    for a number of pixels that is no integer.
 
     Chapter 6.
     """
 
-    n_pixels: int
+    def __init__(self, n_pixels: int, **options: Any):
+        super().__init__(**options)
+        self.n_pixels = whole(n_pixels, "n_pixels")
+        if not keras.backend.is_float_dtype(self.variable_dtype):
+            raise ValueError(f"dtype is {self.variable_dtype}; choose a float, such as float32.")
 
     evaluate = _of_images(keras.Model.evaluate)
     predict = _of_images(keras.Model.predict)
@@ -102,6 +112,26 @@ class Reconstruction(keras.Model):  # type: ignore[misc] # Keras has no types
         self.check_shape(x.shape)
         return x
 
+    def check_data(self, x: Any, y: Any = None) -> None:
+        """Raises `ValueError` and `TypeError` for what cannot be images, or a target of theirs.
+
+        Arrays (batch, d) can, and so can anything that Keras makes batches of.
+        """
+        if isinstance(x, NO_ARRAYS):
+            raise TypeError(
+                f"A {type(x).__name__} is no array of images; "
+                f"give an array (batch, {self.n_pixels})."
+            )
+        if hasattr(x, "shape"):
+            self.check_shape(x.shape)
+            if x.shape[0] == 0:
+                raise ValueError("There are no images; give one or more.")
+        if hasattr(y, "shape") and len(y.shape) == 1:
+            raise ValueError(
+                f"The targets have shape {tuple(y.shape)}, as labels have; a model learns to "
+                "reconstruct images and takes none: leave them out."
+            )
+
     def check_shape(self, shape: tuple[int | None, ...]) -> None:
         """Raises `ValueError` for a shape that is not (batch, d)."""
         if len(shape) != 2 or shape[1] != self.n_pixels:
@@ -111,6 +141,16 @@ class Reconstruction(keras.Model):  # type: ignore[misc] # Keras has no types
 
 
 _fit = _of_images(keras.Model.fit)
+
+
+def not_in_numpy(model: object, twin: type) -> TypeError:
+    """What is said where `from_numpy` is given anything but the model that `twin` is a twin of.
+
+    Chapter 6.
+    """
+    return TypeError(
+        f"A {type(model).__name__} is given; give a {twin.__name__} of ksae_lab, in NumPy."
+    )
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types

@@ -8,9 +8,10 @@ from keras import ops
 
 from ksae_lab.keras.arrays import as_numpy, numpy_dtype
 from ksae_lab.keras.losses import of_batch
-from ksae_lab.keras.reconstruction import Reconstruction
+from ksae_lab.keras.reconstruction import Reconstruction, not_in_numpy
 from ksae_lab.models import sparse_dream
 from ksae_lab.nn import penalties
+from ksae_lab.nn.checks import not_negative, whole
 
 # The penalties of `ksae_lab.nn.penalties`, by their names; the backend finds the slopes.
 PENALTIES = {
@@ -35,7 +36,7 @@ class SparseDream(Reconstruction):
     W starts at uniform numbers between 0 and 1 with rows at length 1, S at the identity, b at zero.
     To start at images make the NumPy model with `init="repaired"`, and take it by `from_numpy`.
 
-    Raises `ValueError` for an unknown penalty.
+    Raises `ValueError` for an unknown penalty, and for a size or a weight that cannot work.
 
     Source: Geisz (2020), who wrote the objective.
     Chapter 11.
@@ -50,8 +51,8 @@ class SparseDream(Reconstruction):
         norm_weight: float = 1.0,
         **options: Any,
     ):
-        super().__init__(**options)
-        self.n_pixels = n_pixels
+        super().__init__(n_pixels, **options)
+        n_units = whole(n_units, "n_units")
         self.penalty = penalties.get(penalty)
         self.W = self.add_weight(
             shape=(n_units, n_pixels),
@@ -77,7 +78,7 @@ class SparseDream(Reconstruction):
     @sparsity.setter
     def sparsity(self, sparsity: float) -> None:
         """Take another λ."""
-        self._sparsity.assign(sparsity)
+        self._sparsity.assign(not_negative(sparsity, "sparsity"))
 
     @property
     def norm_weight(self) -> float:
@@ -87,7 +88,7 @@ class SparseDream(Reconstruction):
     @norm_weight.setter
     def norm_weight(self, norm_weight: float) -> None:
         """Take another ρ."""
-        self._norm_weight.assign(norm_weight)
+        self._norm_weight.assign(not_negative(norm_weight, "norm_weight"))
 
     def encode(self, x: Any) -> Any:
         """The code a (batch, n) of x (batch, d): no number is negative.
@@ -127,6 +128,8 @@ class SparseDream(Reconstruction):
     @classmethod
     def from_numpy(cls, model: sparse_dream.SparseDream, **options: Any) -> "SparseDream":
         """The same model in Keras, with copies of its weights; its dtype too."""
+        if not isinstance(model, sparse_dream.SparseDream):
+            raise not_in_numpy(model, cls)
         n_units, n_pixels = model.W.shape
         settings: dict[str, Any] = {
             "penalty": model.penalty.name,

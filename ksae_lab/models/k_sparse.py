@@ -89,7 +89,7 @@ class KSparseAutoencoder(HasSelector, Coder):
         Raises `ValueError` for no images, and what `ksae_lab.nn.inputs.rows` raises.
         """
         n, d = self.W_dec.shape
-        x, rng = inputs.rows(x, d, dtype=self.W_dec.dtype, least=1), generator(rng)
+        x, rng = inputs.rows(x, d, dtype=self.W_dec.dtype, least=1, lazy=True), generator(rng)
         not_negative(noise, "noise")
         self.b_dec[:] = x.mean(axis=0)
         drawn = x[rng.choice(len(x), n, replace=n > len(x))]

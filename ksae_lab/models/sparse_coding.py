@@ -58,7 +58,7 @@ class SparseCoding(Coder):
 
         Raises `ValueError` for no images, and what `ksae_lab.nn.inputs.rows` raises.
         """
-        x = inputs.rows(x, self.W.shape[1], dtype=self.W.dtype, least=1)
+        x = inputs.rows(x, self.W.shape[1], dtype=self.W.dtype, least=1, lazy=True)
         rng = generator(rng)
         self.W[:] = unit_rows(x[rng.choice(len(x), len(self.W), replace=len(self.W) > len(x))])
 

@@ -66,6 +66,8 @@ class SparseDream(Coder):
                     f"The repaired start draws prototypes from images (samples, {n_pixels}), "
                     "and was given none; pass the training images as images=…"
                 )
+            if isinstance(images, inputs.LazyRows):
+                images = images.some(rng, n_units)
             images = inputs.rows(images, n_pixels, dtype=dtype)
             images = images[images.any(axis=1)]  # black has no direction
             if not len(images):

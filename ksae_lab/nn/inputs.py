@@ -10,7 +10,7 @@ the steps, and then the loss shows it.
 import numbers
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 Elementwise = Callable[[np.ndarray], np.ndarray]
 
 KEPT = "fd"  # what NumPy calls float32 and float64
+BLOCK = 2**22  # numbers of a block: 16 MB of float32
 
 
 class LazyRows(ABC):
@@ -38,6 +39,28 @@ class LazyRows(ABC):
     @abstractmethod
     def __getitem__(self, index: Any) -> np.ndarray:
         """An array (rows, d) for a slice or an array of integers."""
+
+    @property
+    def at_a_time(self) -> int:
+        """How many rows make a block, a scalar: as many as a few megabytes hold, or one."""
+        return max(1, BLOCK // max(1, self.shape[1]))
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All rows in order, as arrays (at most `at_a_time`, d)."""
+        for start in range(0, len(self), self.at_a_time):
+            yield self[start : start + self.at_a_time]
+
+    def mean(self, axis: int = 0) -> np.ndarray:
+        """The mean row (d,), summed in float64."""
+        if axis != 0:
+            raise ValueError(f"The axis is {axis}; the mean is that of the rows, axis 0.")
+        total = sum((block.sum(axis=0, dtype=float) for block in self.blocks()), np.float64(0))
+        return np.asarray(total / len(self))
+
+    def some(self, rng: np.random.Generator, least: int = 1) -> np.ndarray:
+        """An array (rows, d) of some of them, each at most once: a block, or `least` if more."""
+        count = min(len(self), max(least, self.at_a_time))
+        return self[rng.choice(len(self), count, replace=False)]
 
 
 def real(x: Any, what: str = "numbers", *, finite: bool = True) -> np.ndarray:
@@ -88,14 +111,18 @@ def rows(
     dtype: np.dtype | type | str = np.float64,
     finite: bool = True,
     least: int = 0,
+    lazy: bool = False,
 ) -> np.ndarray:
     """`floats` of shape (batch, width), of which there are `least` or more.
+
+    If `lazy`, `LazyRows` stay where they are: for whoever needs few of them, or their mean.
 
     Raises `ValueError` for another shape, and what `real` raises.
 
     Chapter 1.
     """
-    x = floats(x, what, dtype=dtype, finite=finite)
+    if not (lazy and isinstance(x, LazyRows)):
+        x = floats(x, what, dtype=dtype, finite=finite)
     if x.ndim != 2 or x.shape[1] != width:
         raise ValueError(f"The {what} have shape {x.shape}; expected (batch, {width}).")
     if len(x) < least:

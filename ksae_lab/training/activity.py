@@ -1,34 +1,43 @@
 """Whether a training still has active units: too high a rate can kill all, and no loss shows it."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
+from ksae_lab.nn.inputs import LazyRows
+
+ASKED = 1000  # images, or all if there are fewer
+FEW = 50  # of them at a time, since the first few have an active unit in all but the worst case
+
 
 class Activity:
-    """Counts the steps since any unit was active, and warns if that is too long.
+    """Notes whether any unit was active in training, and warns if none is at its end.
 
     Chapter 8.
     """
 
     def __init__(self) -> None:
-        self.ever = False  # was any unit active; with k = 0, none is meant to be
-        self.idle = 0  # steps since
-        self.steps = 0
+        self.ever = False  # with k = 0, none is meant to be
 
     def note(self, units: np.ndarray) -> None:
         """Which units, booleans (n,), were active in one more step."""
-        active = bool(units.any())
-        self.ever |= active
-        self.idle = 0 if active else self.idle + 1
-        self.steps += 1
+        self.ever = self.ever or bool(units.any())
 
-    def warn(self, steps: int) -> None:
-        """Warn if none has been active for an epoch of so many `steps`, or since the first step."""
-        if self.ever and self.idle >= max(1, min(steps, self.steps - 1)):
+    def warn(self, model: Any, images: Any) -> None:
+        """Warn if no unit of a model that encodes is active for the first of images (samples, d).
+
+        The last step is part of training, and what it did shows in no step's forward pass.
+        """
+        if not self.ever or not hasattr(model, "encode"):
+            return
+        count = min(ASKED, images.at_a_time) if isinstance(images, LazyRows) else ASKED
+        some = images[:count]
+        pieces = (some[start : start + FEW] for start in range(0, len(some), FEW))
+        if not any(np.any(model.encode(piece)) for piece in pieces):
             warnings.warn(
-                f"All units are dead: none was active in the last {self.idle} steps, so nothing "
-                "is learned any more; start again with a lower learning rate.",
+                f"All units are dead: none is active for any of {len(some)} images of training, so "
+                "nothing is learned any more; start again with a lower learning rate.",
                 RuntimeWarning,
                 stacklevel=5,  # where a model's `fit` was called
             )

@@ -144,8 +144,9 @@ class HasEncoderAndDecoder(Protocol):
 class ResetDeadUnits(Callback):
     """Every `every` epochs, until progress `until`, each dead unit starts again at a residual.
 
-    `restart_dead` says how, with the images of training, arrays (samples, d), or with those of the
-    epoch's last batch, where batches come ready-made.
+    `restart_dead` says how, with the images of training, arrays (samples, d), or with some of them
+    that `rng` draws, where they stay on the disk, or with those of the epoch's last batch, where
+    batches come ready-made.
     The optimizer forgets what it remembers of these weights, else old momentum would pull the new
     unit away, and the monitor counts from zero.
 
@@ -170,6 +171,8 @@ class ResetDeadUnits(Callback):
                 f"A {type(model).__name__} has no W_enc, W_dec and b_enc to reset; "
                 "train a KSparseAutoencoder, or leave ResetDeadUnits out."
             )
+        if isinstance(x, inputs.LazyRows):
+            x = x.some(trainer.rng, int(self.monitor.dead.sum()))
         residual = x - model.reconstruct(x)
         units = restart_dead(
             self.monitor.dead, residual, model.W_enc, model.W_dec, model.b_enc, trainer.rng

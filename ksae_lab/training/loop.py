@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import trange
 
-from ksae_lab.nn import checks
+from ksae_lab.nn import checks, inputs
 from ksae_lab.nn.module import ForwardPass, Model
 from ksae_lab.training import batches, optimizers
 from ksae_lab.training.activity import Activity
@@ -132,7 +132,7 @@ class Trainer:
         if self.validation is not None:
             self.validation = batches.arrays(self.validation)
         self.step = self.make_step(self.model, self.optimizer)
-        self._activity, self._steps = Activity(), 0
+        self._activity = Activity()
         self._flush_often = any(callback.needs_all for callback in self.callbacks)
 
     def fit(self) -> History:
@@ -174,7 +174,7 @@ class Trainer:
                     bar.set_postfix(loss=f"{loss:.4g}")
                     for callback in self.callbacks:
                         callback.after_epoch(self)
-            self._activity.warn(self._steps)
+            self._activity.warn(self.model, self.images)
         except KeyboardInterrupt:
             history.interrupted = True
         return history
@@ -191,7 +191,6 @@ class Trainer:
                 total, samples = total + self.one_step() * len(batch[0]), samples + len(batch[0])
         finally:
             self.step.flush()  # also where somebody stops in the middle
-        self._steps = step + 1
         return total / samples
 
     def one_step(self) -> float:
@@ -241,10 +240,13 @@ def fit(model: Model, data: Any, **options: Any) -> History:
 
 def _mean(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> float:
     """What `measure` says of all samples, asked about so many at a time that there is room."""
-    samples = len(arrays[0])
+    samples, step = len(arrays[0]), AT_A_TIME
+    for array in arrays:
+        if isinstance(array, inputs.LazyRows):
+            step = min(step, array.at_a_time)
     total = 0.0
-    for start in range(0, samples, AT_A_TIME):
-        some = [array[start : start + AT_A_TIME] for array in arrays]
+    for start in range(0, samples, step):
+        some = [array[start : start + step] for array in arrays]
         total += measure(*some) * len(some[0]) / samples
     return total
 

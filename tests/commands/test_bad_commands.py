@@ -41,8 +41,13 @@ def folder(tmp_path_factory):
     (folder / "two.yaml").write_text("sweep: {seed: [0, 1]}")
     (folder / "mine").mkdir()
     (folder / "mine" / "history.csv").write_text("my own\n")
+    (folder / "tables").mkdir()
+    for name in ("table.csv", "mine.csv", "mine.parquet"):
+        (folder / "tables" / name).write_text("my own\n")
     if hasattr(os, "mkfifo"):
-        os.mkfifo(folder / "pipe.npz")
+        for name in ("pipe.npz", "pipe.yaml", "pipe.json", "sae/cfg.json", "waits/model.json"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            os.mkfifo(folder / name)
     save_model(KSparseAutoencoder(9, 6, 2, rng=rng), folder / "plain.json")
     save_model(Foldiak(9, 6, 1 / 8, rng=rng), folder / "foldiak.json")
     with pytest.MonkeyPatch.context() as patch:
@@ -106,6 +111,9 @@ BAD = {
     "sweep two.yaml --out x --table ''": "The path is empty; give its name",
     "sweep two.yaml --out x --table t.xls": "t.xls ends neither in .csv nor in .parquet",
     "sweep two.yaml --out ''": "The folder is empty",
+    "sweep two.yaml --out tables": "tables/table.csv is there, and no table of a sweep",
+    "sweep two.yaml --out x --table tables/mine.csv": "mine.csv is there, and no table of a sweep",
+    "sweep two.yaml --out x --table tables/mine.parquet": "mine.parquet is there, and no table",
     "evaluate ''": "The path is empty",
     "evaluate done --data wide.npz": "have shape (40, 8); expected (batch, 9)",
     "evaluate done --data wild.npz": "say how they are scaled",
@@ -152,12 +160,60 @@ BAD = {
 def test_one_sentence_says_what_is_wrong(refused, folder, command):
     assert BAD[command] in refused(*shlex.split(command))
     assert not (folder / "x").exists() or not list((folder / "x").glob("*.json"))
-    assert (folder / "mine" / "history.csv").read_text() == "my own\n"
+    for mine in [folder / "mine" / "history.csv", *(folder / "tables").iterdir()]:
+        assert mine.read_text() == "my own\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
-def test_a_fifo_is_not_waited_for(refused):
-    assert "is no plain file" in refused("evaluate", "done", "--data", "pipe.npz")
+@pytest.mark.parametrize(
+    ("command", "said"),
+    {
+        "evaluate done --data pipe.npz": "is no plain file",
+        "train pipe.yaml --out x": "cannot be read as text; give the path of a YAML",
+        "train own.json --out waits --resume": "cannot be read (no plain file)",
+        "sweep pipe.yaml --out x": "cannot be read as text",
+        "show pipe.json": "cannot be read (no plain file)",
+        "evaluate waits": "cannot be read (no plain file)",
+        "import sae --out x.json": "cannot be read (no plain file)",
+        "export done --to saelens --out sae": "sae holds something else",
+        "targets pipe.json": "cannot be read (no plain file)",
+    }.items(),
+)
+def test_a_fifo_is_not_waited_for(refused, command, said):
+    assert said in refused(*shlex.split(command))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
+def test_nor_are_weights_in_one(folder, tmp_path, refused):
+    shutil.copytree(folder / "small", tmp_path / "run")
+    (weights,) = (tmp_path / "run").glob("*.safetensors")
+    weights.unlink()
+    os.mkfifo(weights)
+    assert "cannot be read (no plain file)" in refused("evaluate", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train own.json --out NAME",
+        "train NAME --out x",
+        "train --set data=NAME --out x",
+        "evaluate NAME",
+        "evaluate done --data NAME",
+        "encode done --out NAME.npz",
+        "data NAME",
+        "example quickstart --out NAME.yaml",
+        "export done --to onnx --out NAME.onnx",
+        "export done --to saelens --out NAME",
+        "import NAME --out x.json",
+        "sweep two.yaml --out NAME",
+        "sweep two.yaml --out x --table NAME.csv",
+        "targets NAME",
+    ],
+)
+def test_a_name_that_is_too_long_is_said_to_be(refused, command):
+    said = refused(*shlex.split(command.replace("NAME", 300 * "a")))
+    assert "is no path (File name too long); give" in said and "Errno" not in said
 
 
 def damaged(card, where, value):
@@ -312,7 +368,7 @@ sys.exit(main(["data", "mnist5k"]))
 @pytest.mark.filterwarnings("default::RuntimeWarning")
 def test_all_units_dead_is_said_plainly(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    words = shlex.split(f"{SMALL} --set optimizer.learning_rate=1000 --set training.epochs=3")
+    words = shlex.split(f"{SMALL} --set optimizer.learning_rate=1000 --set training.epochs=9")
     assert main(["train", *words, "--out", str(tmp_path / "out")]) == 0
     err = capsys.readouterr().err
     assert err.startswith("All units are dead") and err.count("\n") == 1

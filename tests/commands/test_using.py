@@ -2,6 +2,7 @@
 
 import json
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -219,6 +220,22 @@ def test_a_sweep_takes_other_settings_too(run, tmp_path):
     out = run("sweep", tmp_path / "two.yaml", *words, "--out", tmp_path / "out", "--jobs", 1)
     assert "2 of 2 runs" in out
     assert set(pd.read_csv(tmp_path / "out" / "table.csv").data) == {"bytes.npz"}
+
+
+@pytest.mark.parametrize(("words", "jobs"), [([], 2), (["--jobs", 1000], 2), (["--jobs", 1], 1)])
+def test_there_are_no_more_jobs_than_runs(run, tmp_path, monkeypatch, words, jobs):
+    asked, config = [], joblib.parallel_config
+
+    def noted(backend, n_jobs):
+        asked.append(n_jobs)
+        return config("sequential")
+
+    monkeypatch.setattr(joblib, "parallel_config", noted)
+    monkeypatch.setattr("joblib._parallel_backends.cpu_count", lambda *_: 64)
+    (tmp_path / "two.yaml").write_text("sweep: {seed: [0, 1]}")
+    more = ["--set", "data=bytes.npz", "--set", "training.epochs=1", "--out", tmp_path / "out"]
+    run("sweep", tmp_path / "two.yaml", *more, *words)
+    assert asked == [jobs]
 
 
 # Other programs

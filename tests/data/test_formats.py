@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import MinMaxScaler, StandardScaler, normalize
 
+from ksae_lab import KSparseAutoencoder, SparseCoding
 from ksae_lab.data import datasets, files
 from ksae_lab.data.datasets import load_dataset, load_in_order
 from ksae_lab.data.rows import OnDisk, Rows
@@ -66,6 +67,57 @@ def test_a_csv_file_without_names_loses_no_line(tmp_path):
     assert rows_of(all_of(own)) == rows_of(x) and own.names is None
 
 
+TABLE = pd.DataFrame(numbers(20, 3), columns=["mass", "charge", "spin"])
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (lambda path: TABLE.to_csv(path), "has no name and counts the rows; leave it out"),
+        (
+            lambda path: TABLE.to_csv(path, sep=";", decimal=",", index=False),
+            "more values than its first line has names",
+        ),
+        (
+            lambda path: path.write_text("a,b\n" + "1,2,3\n" * 20),
+            "more values than its first line has names",
+        ),
+        (
+            lambda path: TABLE.to_csv(path, sep=";", index=False),
+            "column 'mass;charge;spin' of .* is of type",
+        ),
+        (
+            lambda path: TABLE.assign(label=["a", None] * 10).to_csv(path, index=False),
+            "Row 1 of .* has no label",
+        ),
+        (
+            lambda path: TABLE.mask(TABLE.iloc[3, 1] == TABLE).to_csv(path, index=False),
+            "Sample 3 in .* holds NaN",
+        ),
+    ],
+    ids=["row numbers", "decimal commas", "a name too few", "semicolons", "a label", "a number"],
+)
+def test_a_table_that_would_be_read_wrongly_is_refused(tmp_path, write, sentence):
+    write(tmp_path / "own.csv")
+    with pytest.raises(ValueError, match=sentence):
+        load_dataset(tmp_path / "own.csv", "standardise")
+
+
+def test_columns_of_several_kinds_are_numbers_together():
+    frame = TABLE.assign(flag=[True, False] * 10, count=pd.array(range(20), dtype="Int64"))
+    expected = frame.to_numpy(float)
+    assert rows_of(all_of(load_dataset(frame, "none"))) == rows_of(expected)
+    frame.loc[4, "count"] = pd.NA
+    with pytest.raises(ValueError, match="Sample 4 in your data holds NaN"):
+        load_dataset(frame)
+
+
+def test_an_ending_may_be_in_capitals(tmp_path):
+    np.save(tmp_path / "own.npy", TABLE.to_numpy())
+    (tmp_path / "own.npy").rename(tmp_path / "OWN.NPY")
+    assert rows_of(all_of(load_dataset(tmp_path / "OWN.NPY"))) == rows_of(TABLE.to_numpy())
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_folder_of_pictures_in_folders_that_name_them(tmp_path, mode):
     rng, shape = np.random.default_rng(0), (6, 4) if mode == "L" else (6, 4, 3)
@@ -82,6 +134,30 @@ def test_a_folder_of_pictures_in_folders_that_name_them(tmp_path, mode):
         sorted(np.concatenate([own.y_train, own.y_val, own.y_test]))
         == ["even", "odd"] * 0 + ["even"] * 10 + ["odd"] * 10
     )
+
+
+def test_grey_pictures_of_sixteen_bits_keep_them(tmp_path):
+    x = np.random.default_rng(0).integers(0, 2**16, (20, 6, 4), dtype=np.uint16)
+    for i, pixels in enumerate(x):
+        Image.fromarray(pixels).save(tmp_path / f"{i:02}.png")
+    with pytest.raises(ValueError, match=r"of type uint16, .* say how they are scaled"):
+        load_dataset(tmp_path)
+    own = load_dataset(tmp_path, "minmax")
+    assert own.image == (6, 4)
+    back = own.scaling.undo(all_of(own))
+    np.testing.assert_allclose(rows_of(back), rows_of(x), atol=0.01)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_with_a_palette_show_its_colours(tmp_path):
+    x = np.random.default_rng(0).integers(0, 4, (20, 6, 4), dtype=np.uint8)
+    colours = np.array([[0, 0, 0], [255, 0, 0], [9, 99, 199], [255, 255, 255]], np.uint8)
+    for i, pixels in enumerate(x):
+        picture = Image.fromarray(pixels).convert("P")
+        picture.putpalette(colours.tobytes())
+        picture.save(tmp_path / f"{i:02}.png", transparency=bytes([0, 99, 255, 255]))
+    expected = colours[x].reshape(20, -1) / np.float32(255)
+    assert rows_of(all_of(load_dataset(tmp_path))) == rows_of(expected)
 
 
 def test_pictures_of_two_sizes_are_refused(tmp_path):
@@ -108,7 +184,7 @@ def test_what_is_an_image_is_known_by_its_shape(shape, image):
         (pd.DataFrame({"a": ["x"] * 20}), "column 'a' of the table is of type"),
         ("", "The name of the data is empty"),
         ("~nosuchuser/x.npy", "a user who has no home here"),
-        ("a\0b.npy", r"no file 'a\\x00b\.npy'"),
+        ("a\0b.npy", r"'a\\x00b\.npy' is no path"),
         ("a" * 5000 + ".npy", "is no path"),
     ],
 )
@@ -250,7 +326,7 @@ def on_disk(tmp_path, monkeypatch):
     x = np.random.default_rng(0).random((300, 7, 5)).astype(np.float32)
     np.save(tmp_path / "own.npy", x)
     monkeypatch.setattr(datasets, "LARGE", 1000)
-    monkeypatch.setattr("ksae_lab.data.rows.BLOCK", 500)
+    monkeypatch.setattr("ksae_lab.nn.inputs.BLOCK", 500)
     return tmp_path / "own.npy", x
 
 
@@ -275,13 +351,28 @@ def test_rows_on_the_disk_are_those_in_memory(on_disk, monkeypatch, scaling):
         rows[0]
 
 
+def test_models_start_from_the_disk_as_from_memory(on_disk):
+    rows = load_dataset(on_disk[0]).x_train
+    for make in (
+        lambda: KSparseAutoencoder(35, 6, 2, rng=0),
+        lambda: SparseCoding(35, 6, 1, rng=0),
+    ):
+        lazy, plain = make(), make()
+        lazy.init_from_data(rows, 1)
+        plain.init_from_data(rows[:], 1)
+        for name, w in plain.parameters.items():
+            np.testing.assert_allclose(lazy.parameters[name], w, atol=1e-6)
+        with pytest.raises(ValueError, match=r"shape \(210, 35\); expected \(batch, 7\)"):
+            KSparseAutoencoder(7, 6, 2, rng=0).init_from_data(rows, 1)
+
+
 def test_little_of_a_large_file_is_in_memory_at_a_time(tmp_path, monkeypatch):
     x = np.lib.format.open_memmap(tmp_path / "own.npy", "w+", np.float32, (20_000, 500))
     x[:] = np.random.default_rng(0).random((1, 500))
     x[::2] = 0
     del x
     monkeypatch.setattr(datasets, "LARGE", 2**20)
-    monkeypatch.setattr("ksae_lab.data.rows.BLOCK", 2**18)
+    monkeypatch.setattr("ksae_lab.nn.inputs.BLOCK", 2**18)
     tracemalloc.start()
     own = load_dataset(tmp_path / "own.npy")
     for _ in own.x_train.blocks():

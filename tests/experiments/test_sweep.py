@@ -148,7 +148,11 @@ def test_a_row_has_everything_that_is_needed_to_know_what_it_is(plan, tmp_path):
 
 def test_both_kinds_of_table_hold_the_same(plan, tmp_path):
     table = sweep.run(plan("{seed: [0, 1]}"), tmp_path / "out")
-    sweep.write(table, tmp_path / "table.parquet")
+    for ending in ("csv", "parquet"):
+        for content in (pd.DataFrame(), table):  # as a sweep begins, and as it ends
+            sweep.check_free(tmp_path / f"table.{ending}")
+            sweep.write(content, tmp_path / f"table.{ending}")
+        sweep.check_free(tmp_path / f"table.{ending}")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
     columns = parquet.read_schema(tmp_path / "table.parquet").names
     assert columns == table.columns.tolist(), "no row numbers, as in the .csv"

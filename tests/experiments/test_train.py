@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 
+from ksae_lab.data import datasets
 from ksae_lab.data.datasets import load_dataset
+from ksae_lab.data.rows import Rows
 from ksae_lab.experiments import archive, checkpoints, config, saved_models, saved_runs, train
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.models.k_sparse import KSparseAutoencoder
@@ -227,6 +230,37 @@ def test_what_is_not_asked_for_is_not_there(settings, dataset):
     assert type(run.model.selector) is TopK
     assert {type(callback) for callback in run.callbacks} == {DeadUnitMonitor, Scheduled}
     assert callbacks(run, DeadUnitMonitor)[0].after == len(dataset.x_train) == 42
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"n_units": 40, "k": 1}},
+        {"model": {"n_units": 40, "k": 1, "start": "mean"}, "fit_on": "train+validation"},
+        {"model": {"n_units": 40, "k": 1}, "resets": {"every": 1, "until": 1.0}},
+        {"model": {}, "dream": {"n_units": 40}},
+    ],
+    ids=["plain", "mean", "resets", "dream"],
+)
+def test_little_of_a_large_file_is_in_memory_while_it_is_learned(
+    settings, changes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(datasets, "LARGE", 2**20)
+    monkeypatch.setattr("ksae_lab.nn.inputs.BLOCK", 2**17)
+    x = np.random.default_rng(0).random((4000, 2000), np.float32)  # wide, and 32 MB
+    np.save(tmp_path / "own.npy", x)
+    dataset = load_dataset(tmp_path / "own.npy")
+    assert isinstance(dataset.x_train, Rows)
+    length = {"epochs": 2, "batch_size": 100, "dead_after": 1}
+    tracemalloc.start()
+    run = train.build(settings(training=length, **changes), dataset)
+    run.fit()
+    train.evaluate(run.model, dataset.x_test)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 9e6
+    if "resets" in changes:
+        assert run.history.logs["dead"][0] > 0 and run.model.W_dec.any(axis=1).all()
 
 
 # What is left behind

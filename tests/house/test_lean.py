@@ -25,7 +25,7 @@ def ksae(tmp_path_factory):
     uv = [sys.executable, "-m", "uv"]
     for command in (
         [*uv, "venv", "--quiet", "--python", sys.executable, str(folder / "env")],
-        [*uv, "pip", "install", "--quiet", "--python", str(python)]
+        [*uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
         + ["--constraint", str(ROOT / "requirements.txt"), str(wheel)],
     ):
         subprocess.run(command, check=True)
@@ -38,6 +38,14 @@ def ksae(tmp_path_factory):
 
     ksae.python, ksae.folder = python, folder
     return ksae
+
+
+@pytest.mark.slow
+def test_it_takes_less_than_300_megabytes(ksae):
+    """As pip leaves it, with all modules compiled."""
+    installed = ksae.folder / "env" / "lib"
+    size = sum(file.stat().st_size for file in installed.rglob("*") if file.is_file())
+    assert size < 300e6 and any(installed.rglob("scipy/__pycache__/*.pyc"))
 
 
 @pytest.mark.slow

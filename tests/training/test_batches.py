@@ -260,7 +260,7 @@ class Kills(Callback):
 
 def test_a_rate_that_kills_all_units_is_told_once():
     x = X - 0.2
-    good, killed, at_once = model(), model(), model()
+    good, killed, at_once, at_last = model(), model(), model(), model()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         good.fit(x, optimizer=SGD(0.01), epochs=4, batch_size=5, rng=0)
@@ -268,11 +268,14 @@ def test_a_rate_that_kills_all_units_is_told_once():
         killed.fit(x, optimizer=Adam(100.0), epochs=4, batch_size=5, rng=0)
         assert len(told) == 1 and not killed.encode(x).any()
         at_once.fit(x, optimizer=SGD(0.01), epochs=1, batch_size=5, rng=0, callbacks=Kills())
+        assert len(told) == 2, "one epoch is enough to see it"
+        how = {"optimizer": SGD(0.01), "epochs": 1, "batch_size": len(x)}
+        at_last.fit(x, **how, callbacks=Kills())
     for warning in told:
         assert "All units are dead" in str(warning.message)
         assert "lower learning rate" in str(warning.message)
         assert warning.filename == __file__
-    assert len(told) == 2, "one epoch is enough to see it"
+    assert len(told) == 3, "and one step"
 
 
 def test_where_no_unit_is_meant_to_be_active_nothing_is_told():
