@@ -10,6 +10,7 @@ from keras import ops
 from ksae_lab.keras import selectors
 from ksae_lab.keras.arrays import as_numpy, numpy_dtype
 from ksae_lab.keras.auxiliary_losses import AuxiliaryLoss, ForwardPass
+from ksae_lab.keras.layers import Noise
 from ksae_lab.keras.losses import of_batch
 from ksae_lab.keras.reconstruction import Reconstruction
 from ksae_lab.keras.selector import HasSelector, Selector
@@ -58,7 +59,7 @@ class KSparseAutoencoder(HasSelector, Reconstruction):
         self.n_pixels = n_pixels
         self.phi = keras.activations.get(activation)
         self.selector = as_selector(k).own(n_units, self, dead_after)
-        self.noise = keras.layers.GaussianNoise(noise, dtype=self.dtype_policy)
+        self.noise = Noise(noise, dtype=self.dtype_policy)
         self.tied = tied
         self.unit_norm = unit_norm
         self.auxiliary_losses = tuple(map(_restored, auxiliary_losses))
