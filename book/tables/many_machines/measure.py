@@ -2,8 +2,10 @@
 
 The ways are those of `program/worker.py`. Each has two cores of this machine, but for the first of
 each backend, which has one and is what the others are compared with; of two processes each has one.
-Two networks at once know nothing of each other: they show what the machine itself allows. What the
-processor spent says where the time went: it counts all threads and processes together.
+Two networks at once know nothing of each other, as in a sweep.
+
+By the clock (`ms`) a step is worth comparing only while nothing else is at work on the machine. What
+the processor spends on it, in all threads and processes, says where the time goes.
 """
 
 import json
@@ -37,7 +39,7 @@ WAYS = {
 }
 SIZES = ((1000, 256), (1000, 1024), (4096, 256), (4096, 1024))
 K = 32
-WARM, STEPS, ROUNDS = 3, 13, 4
+WARM, STEPS = 3, 11
 
 
 def free_ports(count: int) -> list[int]:
@@ -101,34 +103,30 @@ def train(
 
 
 @cache
-def timed() -> dict[tuple[str, int, int], tuple[float, float]]:
-    """For every way and size the milliseconds of a step: by the clock, and of the processor.
+def timed(variant: str) -> dict[tuple[int, int], tuple[float, float]]:
+    """For every size the milliseconds of a step: by the clock, and of the processor.
 
-    All ways take turns, in some rounds. In each a step's time is the median, after some steps to
-    warm up; of the rounds the fastest counts, in which least else was going on in the machine.
+    Both are medians over steps, after some to warm up. All come from one start.
     """
+    way, cores = WAYS[variant]
     trainings = [{"n_units": n, "k": K, "batch_size": b, "images": b * STEPS} for n, b in SIZES]
-    found: dict[tuple[str, int, int], tuple[float, float]] = {}
-    for variant in list(WAYS) * ROUNDS:
-        way, cores = WAYS[variant]
-        processes = train(way, *trainings, cores=cores)
-        for size, results in zip(SIZES, zip(*processes, strict=True), strict=True):
-            each = [1000 * np.median(result["seconds"][WARM:], axis=0) for result in results]
-            by_clock, spent = max(ms for ms, _ in each), sum(ms for _, ms in each)
-            key = (variant, *size)
-            found[key] = min(found.get(key, (np.inf, np.inf)), (by_clock, spent))
+    processes = train(way, *trainings, cores=cores)
+    found = {}
+    for size, results in zip(SIZES, zip(*processes, strict=True), strict=True):
+        each = [1000 * np.median(result["seconds"][WARM:], axis=0) for result in results]
+        found[size] = each[0][0], sum(spent for _, spent in each)
     return found
 
 
 def measure(variant: str, size: tuple[int, int]) -> dict:
     """One row: milliseconds of a step, by the clock and of the processor."""
     names = dict(zip(("way", "n_units", "batch_size"), (variant, *size), strict=True))
-    return names | dict(zip(("ms", "processor_ms"), timed()[variant, *size], strict=True))
+    return names | dict(zip(("ms", "processor_ms"), timed(variant)[size], strict=True))
 
 
 def jobs() -> Iterator[Job]:
     """Every way at every size."""
-    settings = hash_of(f"{WAYS} {SIZES} {K} {WARM} {STEPS} {ROUNDS}")
+    settings = hash_of(f"{WAYS} {SIZES} {K} {WARM} {STEPS}")
     for variant in WAYS:
         for n_units, batch_size in SIZES:
             row = partial(measure, variant, (n_units, batch_size))

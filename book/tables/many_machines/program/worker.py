@@ -23,7 +23,7 @@ def on_one_device():
 
 
 def on_two_devices():
-    """Two halves of the processor; without the names it would be all GPUs of a machine."""
+    """Two halves of the processor; without names it would be all GPUs."""
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -39,7 +39,7 @@ def on_two_devices():
 
 
 def among_workers():
-    """One of several processes of TensorFlow, with the loop that Keras 3 lacks."""
+    """One of several processes, with the loop that Keras 3 lacks."""
     import tensorflow as tf
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -47,15 +47,15 @@ def among_workers():
     def fit_together(make, x, batch_size, **options):
         with strategy.scope():
             model = make()
-        batches = tf.data.Dataset.from_tensor_slices(x).batch(batch_size)
-        twins.fit_on_workers(model, batches, **options)
+        images = tf.data.Dataset.from_tensor_slices(x)
+        twins.fit_on_workers(model, images.batch(batch_size), **options)
         return model
 
     return fit_together
 
 
 def among_jax_workers():
-    """One of several processes of JAX, which `fit` knows; each gives its part of every batch."""
+    """One of several processes; each gives its part of every batch."""
     from keras import distribution
 
     distribution.initialize()
@@ -65,9 +65,10 @@ def among_jax_workers():
     number = int(os.environ["KERAS_DISTRIBUTION_PROCESS_ID"])
 
     def fit_my_part(make, x, batch_size, **options):
-        parts = x.reshape(-1, processes, batch_size // processes, x.shape[1])
+        own = batch_size // processes
+        parts = x.reshape(-1, processes, own, x.shape[1])
         mine = parts[:, number].reshape(-1, x.shape[1])
-        return fit(make, mine, batch_size // processes, **options)
+        return fit(make, mine, own, **options)
 
     return fit_my_part
 
