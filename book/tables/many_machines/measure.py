@@ -4,8 +4,8 @@ The ways are those of `program/worker.py`. Each has two cores of this machine, b
 each backend, which has one and is what the others are compared with; of two processes each has one.
 Two networks at once know nothing of each other, as in a sweep.
 
-By the clock (`ms`) a step is worth comparing only while nothing else is at work on the machine. What
-the processor spends on it, in all threads and processes, says where the time goes.
+By the clock (`ms`) a step is worth comparing only while nothing else is at work on the machine.
+What the processor spends on it, in all threads and processes, says where the time goes.
 """
 
 import json
