@@ -17,6 +17,7 @@ from ksae_lab.keras.selectors import BatchTopK, PrefixTopK, TopK
 from ksae_lab.keras.soft_selection import Relaxation
 from ksae_lab.keras.sparse_dream import SparseDream
 from ksae_lab.keras.topk import top_k_mask
+from ksae_lab.keras.workers import fit_on_workers
 
 __all__ = [
     "L0",
@@ -34,5 +35,6 @@ __all__ = [
     "ResetDeadUnits",
     "SparseDream",
     "TopK",
+    "fit_on_workers",
     "top_k_mask",
 ]

@@ -1,8 +1,8 @@
 """The auxiliary losses of `ksae_lab.nn.auxiliary_losses` as values that a Keras model takes.
 
 Their gradients come from the backend; the tests compare them with those written by hand.
-With a `tf.distribute` strategy each device takes the statistics of its own part of the batch,
-and one that is left without an image adds nothing.
+With a `tf.distribute` strategy means and variances are those of the whole batch, whatever part of
+it a device has, and one that is left without an image adds nothing.
 """
 
 from abc import ABC, abstractmethod
@@ -13,6 +13,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from ksae_lab.keras.devices import mean_of_batch, over_all_devices
 from ksae_lab.keras.topk import prefix_mask, top_k_mask
 from ksae_lab.nn.checks import not_negative, whole
 from ksae_lab.nn.selectors import PrefixTopK
@@ -103,8 +104,9 @@ class DeCov(AuxiliaryLoss):
     def __call__(self, forward: ForwardPass) -> Any:
         """The term's value, a scalar."""
         z = forward.z
-        centred = z - ops.mean(z, axis=0)
-        C = ops.matmul(ops.transpose(centred), centred) / ops.cast(ops.shape(z)[0], z.dtype)
+        centred = z - mean_of_batch(z)
+        images = ops.cast(over_all_devices(ops.shape(z)[0]), z.dtype)
+        C = over_all_devices(ops.matmul(ops.transpose(centred), centred)) / images
         between = C * (1 - ops.eye(z.shape[-1], dtype=z.dtype))
         return self.weight * 0.5 * ops.sum(between**2)
 
@@ -180,4 +182,4 @@ class L0(AuxiliaryLoss):
 
 def _variance(x: Any) -> Any:
     """The mean square of x (batch, d) around the batch's mean image: a scalar."""
-    return ops.mean((x - ops.mean(x, axis=0)) ** 2)
+    return ops.mean(mean_of_batch((x - mean_of_batch(x)) ** 2))

@@ -1,9 +1,11 @@
-"""The k-sparse layer."""
+"""The k-sparse layer, and one that adds noise."""
 
 from typing import Any
 
 import keras
+from keras import ops
 
+from ksae_lab.keras.devices import SeedOfDevice
 from ksae_lab.keras.selector import HasSelector, Selector
 from ksae_lab.keras.selectors import as_selector
 
@@ -49,3 +51,18 @@ class KSparse(HasSelector, keras.layers.Dense):  # type: ignore[misc] # Keras ha
             "activation": keras.activations.serialize(self.phi),
             "dead_after": self.selector.dead_after,
         }
+
+
+class Noise(keras.layers.GaussianNoise):  # type: ignore[misc] # Keras has no types
+    """`keras.layers.GaussianNoise` that is another one on each device of a strategy.
+
+    Chapter 6.
+    """
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """x with noise in training, of the same shape."""
+        if not training or self.stddev == 0:
+            return x
+        seed = SeedOfDevice(self.seed_generator)
+        options = {"stddev": self.stddev, "dtype": self.compute_dtype, "seed": seed}
+        return x + keras.random.normal(ops.shape(x), **options)

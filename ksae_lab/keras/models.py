@@ -10,6 +10,7 @@ from keras import ops
 from ksae_lab.keras import selectors
 from ksae_lab.keras.arrays import as_numpy, numpy_dtype
 from ksae_lab.keras.auxiliary_losses import AuxiliaryLoss, ForwardPass
+from ksae_lab.keras.layers import Noise
 from ksae_lab.keras.losses import of_batch
 from ksae_lab.keras.reconstruction import Reconstruction, not_in_numpy
 from ksae_lab.keras.selector import HasSelector, Selector
@@ -59,9 +60,7 @@ class KSparseAutoencoder(HasSelector, Reconstruction):
         n_units = whole(n_units, "n_units")
         self.phi = keras.activations.get(activation)
         self.selector = as_selector(k).own(n_units, self, dead_after)
-        self.noise = keras.layers.GaussianNoise(
-            not_negative(noise, "noise"), dtype=self.dtype_policy
-        )
+        self.noise = Noise(not_negative(noise, "noise"), dtype=self.dtype_policy)
         self.tied = flag(tied, "tied")
         self.unit_norm = flag(unit_norm, "unit_norm")
         if not isinstance(auxiliary_losses, Sequence):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from ksae_lab.keras.devices import for_each_image_alike
 from ksae_lab.nn.checks import whole
 
 # Keras' docstrings are Markdown, and long: ours say what is different.
@@ -50,7 +51,8 @@ class Reconstruction(keras.Model):  # type: ignore[misc] # Keras has no types
 
     Raises `ValueError` for a dtype without fractions, for images of another width, for none of
     them, for labels, and, once training has ended, for a NaN; `TypeError` for what is no array, and
-    for a number of pixels that is no integer.
+    for a number of pixels that is no integer; `NotImplementedError` from `fit` where several
+    TensorFlow processes should share a training.
 
     Chapter 6.
     """
@@ -70,16 +72,12 @@ class Reconstruction(keras.Model):  # type: ignore[misc] # Keras has no types
     @functools.wraps(keras.Model.fit, assigned=_WITHOUT_DOC)
     def fit(self, *args: Any, **options: Any) -> keras.callbacks.History:
         """Train, as `keras.Model.fit` says."""
+        _refuse_workers(self)
         given = inspect.signature(keras.Model.fit).bind(self, *args, **options)
         callbacks = given.arguments.get("callbacks") or []
-        given.arguments["callbacks"] = [_Watch(), *tree.flatten(callbacks)]
+        given.arguments["callbacks"] = [Watch(), *tree.flatten(callbacks)]
         history = _fit(*given.args, **given.kwargs)
-        losses = history.history.get("loss")
-        if losses and np.isnan(losses[-1]):
-            raise ValueError(
-                f"The loss was NaN in epoch {history.epoch[-1] + 1}, so training has ended. "
-                "Look for NaN in the images first; a learning rate that is too high makes it, too."
-            )
+        refuse_nan(history)
         return history
 
     def compute_loss(
@@ -92,7 +90,8 @@ class Reconstruction(keras.Model):  # type: ignore[misc] # Keras has no types
     ) -> Any:
         """The loss, a scalar, of y_pred for the target y, both (batch, d), or else for x."""
         y = x if y is None else y
-        return super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        return for_each_image_alike(loss, y_pred)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The metrics of y_pred for the target y, both (batch, d), or else for x."""
@@ -153,16 +152,47 @@ def not_in_numpy(model: object, twin: type) -> TypeError:
     )
 
 
-class _Watch(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
-    """Stops at a NaN, and at the end constrains what moving averages were put into."""
+class Watch(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
+    """Stops at a NaN, and at the end constrains what moving averages were put into.
+
+    Chapter 6.
+    """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stop if the loss was NaN."""
         if np.isnan((logs or {}).get("loss", 0.0)):
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Constrain each weight."""
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         if getattr(optimizer, "use_ema", False):
             for variable in self.model.trainable_variables:
                 if variable.constraint is not None:
                     variable.assign(variable.constraint(variable))
+
+
+def refuse_nan(history: keras.callbacks.History) -> None:
+    """Raises `ValueError` if a training has ended at a NaN.
+
+    Chapter 6.
+    """
+    losses = history.history.get("loss")
+    if losses and np.isnan(losses[-1]):
+        raise ValueError(
+            f"The loss was NaN in epoch {history.epoch[-1] + 1}, so training has ended. "
+            "Look for NaN in the images first; a learning rate that is too high makes it, too."
+        )
+
+
+def _refuse_workers(model: keras.Model) -> None:
+    """Say what to do in place of `fit`, in which Keras 3 would end with another error."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    if isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise NotImplementedError(
+            "Keras 3 does not fit a model of MultiWorkerMirroredStrategy; use fit_on_workers of "
+            "ksae_lab.keras, or the JAX backend, whose keras.distribution.DataParallel fit knows."
+        )

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from ksae_lab.keras.arrays import as_numpy, numpy_dtype
+from ksae_lab.keras.devices import over_all_devices
 from ksae_lab.nn import selectors as in_numpy
 
 INTEGER = {"dtype": "int", "trainable": False}  # a weight that counts
@@ -194,17 +195,3 @@ def selectors_of(model: keras.Model) -> list[Selector]:
             "build it with a KSparse layer, or use a KSparseAutoencoder."
         )
     return result
-
-
-def over_all_devices(number: Any) -> Any:
-    """The sum of a tensor, of any shape, over the replicas of a `tf.distribute` strategy.
-
-    Chapter 6.
-    """
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        replica = tf.distribute.get_replica_context()
-        if replica is not None and replica.num_replicas_in_sync > 1:
-            return replica.all_reduce(tf.distribute.ReduceOp.SUM, number)
-    return number

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from ksae_lab.keras.selector import INTEGER, Selector, over_all_devices, setting
+from ksae_lab.keras.devices import over_all_devices
+from ksae_lab.keras.selector import INTEGER, Selector, setting
 from ksae_lab.keras.topk import first_of_ties, prefix_mask, ranked, top_k_mask
 from ksae_lab.nn import selectors as in_numpy
 from ksae_lab.nn.selectors import MEMORY

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from ksae_lab.keras import relaxations
+from ksae_lab.keras.devices import SeedOfDevice
 from ksae_lab.keras.selector import INTEGER, Selector, setting
 from ksae_lab.keras.topk import top_k_mask
 from ksae_lab.nn import selectors as in_numpy
@@ -92,7 +93,9 @@ class Relaxation(Selector):
 
     def weights_of(self, h: Any) -> Any:
         """p (..., n) at the present temperature."""
-        options: dict[str, Any] = {"seed": self.generator} if self.kind in DRAW else {}
+        options: dict[str, Any] = {}
+        if self.kind in DRAW:
+            options["seed"] = SeedOfDevice(self.generator)
         if self.kind == "perturbed":
             options["samples"] = self.samples
         k = self.k_of_graph if self._k_is_of_graph else self._k

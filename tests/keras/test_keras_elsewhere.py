@@ -1,4 +1,4 @@
-"""The Keras package in other processes: saved and loaded, on JAX, on two devices, and quiet."""
+"""The Keras package in other processes: saved and loaded, and on JAX."""
 
 import importlib
 import os
@@ -126,51 +126,6 @@ print(Seen.seen, history["k"])
 """
     output, _ = run(program, KERAS_BACKEND="jax", JAX_ENABLE_X64="1")
     assert output == "[3, 3, 3, 3] [7, 4, 3, 3]\n"
-
-
-def test_trains_alike_on_one_device_and_on_two_and_says_nothing():
-    program = """
-from ksae_lab.models import k_sparse
-from ksae_lab.keras.callbacks import KCurriculum, ResetDeadUnits
-from ksae_lab.keras.models import KSparseAutoencoder
-
-import keras
-import numpy as np
-import tensorflow as tf
-
-# Refused once TensorFlow has looked for devices, so the import above has not made it look.
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
-# With four images in a batch and two units for each, most units are active on one device at most.
-x = np.random.default_rng(0).uniform(size=(48, 9)).astype(np.float32)
-start = k_sparse.KSparseAutoencoder(9, 30, 2, rng=np.random.default_rng(0))
-start.init_from_data(x, np.random.default_rng(0))
-start.b_enc[4] = -10
-
-def train(strategy):
-    with strategy.scope():
-        model = KSparseAutoencoder.from_numpy(start, dead_after=48)
-        model.compile(keras.optimizers.Adam(0.01), loss="mse")
-    callbacks = [KCurriculum(4, 2), ResetDeadUnits(x, every=1)]
-    model.fit(x, x, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=callbacks)
-    counted = keras.ops.convert_to_numpy(model.selector.silent)
-    weights = [keras.ops.convert_to_numpy(w) for w in model.trainable_variables]
-    return model.k, counted, weights
-
-k, silent, weights = train(tf.distribute.get_strategy())
-assert k == 2 and len(set(silent)) > 5 and weights[2][4] > -1
-for strategy in (
-    tf.distribute.OneDeviceStrategy("CPU:0"), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-):
-    found = train(strategy)
-    assert found[0] == k
-    np.testing.assert_array_equal(found[1], silent)
-    for a, b in zip(found[2], weights, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
-    print(strategy.num_replicas_in_sync)
-"""
-    assert run(program) == ("1\n2\n", "")
 
 
 def test_the_names_in_a_file_are_those_of_the_package(saved):

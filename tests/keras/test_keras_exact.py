@@ -1,4 +1,4 @@
-"""Exactly k and counts that stay right: ties in another order, NaNs, long counts, empty batches."""
+"""Exactly k and counts that stay right: ties in another order, NaNs, long counts, noise."""
 
 import keras
 import numpy as np
@@ -105,92 +105,6 @@ def test_counts_of_jax_which_are_of_32_bits_do_not_wrap():
     counts, said = output.splitlines()
     assert counts == "[0, 2147483647, 2147483647] [False, True, True]"
     assert said.startswith("Dead after 2147483648 inputs is more than this backend can count")
-
-
-# A device that is left without an image.
-
-TWO_DEVICES = """
-import keras
-import numpy as np
-import tensorflow as tf
-from ksae_lab import keras as twins
-from ksae_lab.keras.losses import sum_of_squares
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-x = np.random.default_rng(0).uniform(size=(5, 7)).astype(np.float32)
-start = twins.KSparseAutoencoder(7, 6, 2).to_numpy()
-start.init_from_data(x, np.random.default_rng(0))
-
-
-def autoencoder(k=2, *terms):
-    model = twins.KSparseAutoencoder(7, 6, k, auxiliary_losses=terms, dead_after=1)
-    for name in ("W_enc", "W_dec", "b_dec"):
-        getattr(model, name).assign(getattr(start, name))
-    model.b_enc.assign([1, 1, 1, 1, 1, -9])  # above zero but for one, which is dead from then on
-    return model
-
-
-MAKE = {
-    "AuxK": lambda: autoencoder(2, twins.AuxK(2)),
-    "DeCov": lambda: autoencoder(2, twins.DeCov(0.1)),
-    "MultiTopK": lambda: autoencoder(2, twins.MultiTopK([(3, 5, 0.5)])),
-    "JumpReLU": lambda: autoencoder(twins.JumpReLU(0.3), twins.L0(0.1)),
-    "BatchTopK": lambda: autoencoder(twins.BatchTopK(2)),
-    "SparseDream": lambda: twins.SparseDream(7, 6),
-}
-
-
-def trained(name, strategy, x):
-    keras.utils.set_random_seed(0)
-    with strategy.scope():
-        model = MAKE[name]()
-        loss = sum_of_squares if name == "SparseDream" else "mse"
-        model.compile(keras.optimizers.SGD(0.01), loss=loss)
-    history = model.fit(x, batch_size=4, shuffle=False, verbose=0)
-    weights = [keras.ops.convert_to_numpy(w) for w in model.weights]
-    return history.history["loss"][0], {w.name: a for w, a in zip(model.weights, weights)}
-
-
-two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-for name in MAKE:
-    loss, weights = trained(name, two, x)  # the last batch has one image
-    finite = np.isfinite(loss) and all(np.isfinite(w).all() for w in weights.values())
-    print(name, "finite" if finite else (loss, weights))
-    if name in ("MultiTopK", "JumpReLU", "SparseDream"):  # what does not depend on the parts
-        # With all of a batch on both, each of these is the same as on one device.
-        expected, others = trained(name, tf.distribute.get_strategy(), x[:4])
-        loss, weights = trained(name, two, x[:4])
-        apart = max(np.abs(weights[name] - others[name]).max() for name in weights)
-        print(abs(loss / expected - 1) < 1e-5, apart < 1e-5)
-
-with two.scope():
-    model = autoencoder(twins.BatchTopK(2))
-parts = two.experimental_distribute_values_from_function(
-    lambda at: tf.constant(x[: 1 - at.replica_id_in_sync_group])  # one image, and none
-)
-step = tf.function(lambda x: model(x, training=True))
-tf.function(lambda parts: two.run(step, (parts,)))(parts)
-smallest = np.sort(keras.ops.convert_to_numpy(model.pre_activations(x[:1]))[0])[-2]
-threshold = keras.ops.convert_to_numpy(model.selector.threshold)
-print("the threshold of one image", threshold == smallest)
-"""
-
-
-def test_two_devices_share_a_batch_of_one_image_and_log_what_one_device_does():
-    output, _ = run(TWO_DEVICES)
-    assert output.splitlines() == [
-        "AuxK finite",
-        "DeCov finite",
-        "MultiTopK finite",
-        "True True",
-        "JumpReLU finite",
-        "True True",
-        "BatchTopK finite",
-        "SparseDream finite",
-        "True True",
-        "the threshold of one image True",
-    ]
 
 
 # Noise.
