@@ -15,6 +15,8 @@ from ksae_lab import (
 from ksae_lab.models.int8_encoder import Int8Encoder, int8_report
 from tests.models.uneven import D, images, network
 
+pytestmark = pytest.mark.slow  # it compiles
+
 N = 40
 
 

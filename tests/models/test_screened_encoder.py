@@ -10,6 +10,8 @@ from ksae_lab.engine import byte_product
 from ksae_lab.inference import sparse_codes
 from tests.models.uneven import D, images, network
 
+pytestmark = pytest.mark.slow  # it compiles
+
 N = 300  # so many units that bytes are used, where there is an instruction for them
 
 
