@@ -7,6 +7,7 @@ one order, whatever the number of threads, so that the same step gives the same 
 import numpy as np
 from numba import njit
 
+from ksae_lab.engine.ahead import ask_for
 from ksae_lab.engine.compiled import EXACT, LOOSE
 from ksae_lab.engine.quantised import describe
 
@@ -116,6 +117,15 @@ def _settle(u, late, tables, parts, rule, settings, unit_norm, screen, bytes_): 
     describe(u, enc[0][u], known, slack, bytes_)
 
 
+@njit(**EXACT)
+def _after(u, end, start, where):  # type: ignore[no-untyped-def]
+    """The next unit before `end` that has a gradient, or u if there is none."""
+    for other in range(u + 1, end):
+        if start[other] < start[other + 1] or where[other] >= 0:
+            return other
+    return u
+
+
 @njit(**LOOSE)
 def update(  # type: ignore[no-untyped-def]
     first, end, size, work, more, missed, tables, parts, rule, settings, unit_norm, screen, db
@@ -138,6 +148,7 @@ def update(  # type: ignore[no-untyped-def]
     enc, dec, bias, tied = parts
     known, slack = screen
     n, d = dec[0].shape
+    last = min(end * size, n)
     k = len(pairs) // max(len(x), 1)
     gradient, of_bias = np.empty(d, x.dtype), np.empty(1, x.dtype)
     bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
@@ -151,6 +162,7 @@ def update(  # type: ignore[no-untyped-def]
                     missed[u] = 0
                 missed[u] += 1
                 continue
+            ask_for(enc, _after(u, last, start, where))
             gradient[:], of_bias[:] = 0, 0
             if where[u] >= 0:
                 gradient[:], of_bias[:] = more_enc[where[u]], more_bias[where[u]]
@@ -172,11 +184,12 @@ def update(  # type: ignore[no-untyped-def]
             if tied and unit_norm:
                 _to_length_one(dec[0][u])
             describe(u, enc[0][u], known, slack, bytes_)
-    for u in range(first * size, min(end * size, n)):
+    for u in range(first * size, last):
         mine = pairs[start[u] : start[u + 1]]
         if not len(mine) and where[u] < 0:
             continue
         if not tied:
+            ask_for(dec, _after(u, last, start, where))
             gradient[:] = 0
             if where[u] >= 0:
                 gradient[:] = more_dec[where[u]]
