@@ -162,7 +162,8 @@ def markdown(result: Mapping[str, Any]) -> str:
             each.product or "–",
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines += ["", *(roofline(each, rows, result["machine"]) for each in found if each.missed)]
+    missed = [each for each in found if each.missed]
+    lines += ["", *(f"- {roofline(each, rows, result['machine'])}" for each in missed)]
     return "\n".join(lines).rstrip() + "\n"
 
 
