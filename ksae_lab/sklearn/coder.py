@@ -125,9 +125,11 @@ class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Go on learning from X (samples, d), in one pass through it; y is ignored.
 
         The first X is where units start, so give it a few hundred rows, or as many as there are.
+        k and what concerns learning may change on the way; `n_units` and `positive_code` may not.
         """
         if hasattr(self, "model_"):
             self._check_settings()
+            self._check_unchanged()
             data = self._checked(X, self.model_.b_dec.dtype)
             self.model_.k = self.k
             self._statistics.partial_fit(data)
@@ -199,6 +201,16 @@ class KSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise ValueError(
                 f"k is {self.k}, but there are {self.n_units} units; choose k up to n_units."
             )
+
+    def _check_unchanged(self) -> None:
+        """See that the settings are those of the network that is there."""
+        has = {"n_units": len(self.components_), "positive_code": self.model_.phi.name == "relu"}
+        for name, value in has.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, and the coder has learned with {value}; "
+                    "call fit to begin anew."
+                )
 
     def _checked(self, X: ArrayLike, dtype: Any = FLOATS, reset: bool = False) -> Matrix:
         """X as a matrix of floats; of as many features as before, unless `reset`."""

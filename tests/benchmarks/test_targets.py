@@ -75,9 +75,9 @@ def test_the_table_shows_targets_numbers_and_what_forbids_more():
         "| 2.00 × (≥ 1.5 ×), torch, autocast and bags | 3.00 (≤ 2, **not met**) |"
     )
     assert lines[5] == (
-        "- At n = 4,096 the step takes 30.00 ms and the targets ask for 20.00 ms; the product takes "
-        "10.00 ms and the update moves 50 MB at the 10.0 GB/s of memory, in all 15.00 ms, which "
-        "does not forbid it."
+        "- At n = 4,096 the step takes 30.00 ms and the targets ask for 20.00 ms; the product "
+        "takes 10.00 ms and the update moves 50 MB at the 10.0 GB/s of memory, in all 15.00 ms, "
+        "which does not forbid it."
     )
 
 

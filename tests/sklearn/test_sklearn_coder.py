@@ -196,6 +196,16 @@ def test_partial_fit_takes_up_where_fit_has_ended():
     assert coder.fit(X_TRAIN).model_ is not model and coder.n_steps_ == 200
 
 
+@pytest.mark.parametrize("change", [{"n_units": 21}, {"positive_code": False}])
+def test_partial_fit_goes_on_with_the_network_it_has_or_says_that_it_cannot(change):
+    coder = short(n_units=20).fit(X_TRAIN)
+    before = coder.components_.copy()
+    name = next(iter(change))
+    with pytest.raises(ValueError, match=f"{name} is .*; call fit to begin anew"):
+        coder.set_params(**change).partial_fit(X_TRAIN)
+    np.testing.assert_array_equal(coder.components_, before)
+
+
 # Small, flat and odd data.
 
 
