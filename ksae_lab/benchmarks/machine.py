@@ -17,7 +17,7 @@ from ksae_lab.benchmarks.timing import take_turns
 
 SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
 PACKAGES = ("numpy", "scipy", "numba", "threadpoolctl")
-PEERS = ("torch", "scikit-learn", "keras", "tensorflow")
+PEERS = ("torch", "scikit-learn", "keras", "tensorflow", "onnxruntime")
 ABSENT = "absent"
 SHAPE = 256, 784, 4096  # of the product that is timed: batch, d, n
 MOVED = 2**28  # bytes, far more than a cache
