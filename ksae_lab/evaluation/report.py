@@ -52,7 +52,7 @@ def evaluate(model: Module, x: np.ndarray, image: tuple[int, ...] | None = None)
     if not len(x) or not x.shape[-1]:
         raise ValueError("There are no images to evaluate the model on; give one or more.")
     coder, scaling = (model.coder, model.scaling) if isinstance(model, Scaled) else (model, None)
-    step = min(BATCH, x.at_a_time) if isinstance(x, Rows) else BATCH
+    step = inputs.at_a_time(x, BATCH)
     starts = range(0, len(x), step)
 
     def batch(start: int) -> np.ndarray:

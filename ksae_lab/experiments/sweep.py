@@ -120,8 +120,7 @@ def run(plan: Sequence[Planned], out: str | Path, *, quiet: bool = False) -> "pd
     is finished.
 
     Raises `ValueError` if a table of another's is in the way, `OSError` if `out` cannot be written,
-    and `ChildProcessError`, one of its kinds, if a
-    worker of this machine was killed.
+    and `ChildProcessError`, one of its kinds, if a worker of this machine was killed.
 
     Chapter 13.
     """

@@ -63,6 +63,14 @@ class LazyRows(ABC):
         return self[rng.choice(len(self), count, replace=False)]
 
 
+def at_a_time(x: Any, most: int) -> int:
+    """How many rows of x (samples, d) to take at a time: `most`, or fewer of wide lazy ones.
+
+    Chapter 1.
+    """
+    return min(most, x.at_a_time) if isinstance(x, LazyRows) else most
+
+
 def real(x: Any, what: str = "numbers", *, finite: bool = True) -> np.ndarray:
     """`x` as an array of real numbers, of its own shape and dtype; `what` they are, in a plural.
 

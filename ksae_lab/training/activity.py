@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ksae_lab.nn.inputs import LazyRows
+from ksae_lab.nn import inputs
 
 ASKED = 1000  # images, or all if there are fewer
 FEW = 50  # of them at a time, since the first few have an active unit in all but the worst case
@@ -31,8 +31,7 @@ class Activity:
         """
         if not self.ever or not hasattr(model, "encode"):
             return
-        count = min(ASKED, images.at_a_time) if isinstance(images, LazyRows) else ASKED
-        some = images[:count]
+        some = images[: inputs.at_a_time(images, ASKED)]
         pieces = (some[start : start + FEW] for start in range(0, len(some), FEW))
         if not any(np.any(model.encode(piece)) for piece in pieces):
             warnings.warn(

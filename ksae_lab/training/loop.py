@@ -240,10 +240,8 @@ def fit(model: Model, data: Any, **options: Any) -> History:
 
 def _mean(measure: Callable[..., float], arrays: tuple[np.ndarray, ...]) -> float:
     """What `measure` says of all samples, asked about so many at a time that there is room."""
-    samples, step = len(arrays[0]), AT_A_TIME
-    for array in arrays:
-        if isinstance(array, inputs.LazyRows):
-            step = min(step, array.at_a_time)
+    samples = len(arrays[0])
+    step = min(inputs.at_a_time(array, AT_A_TIME) for array in arrays)
     total = 0.0
     for start in range(0, samples, step):
         some = [array[start : start + step] for array in arrays]
