@@ -13,8 +13,8 @@ from keras import ops, tree
 from ksae_lab.keras.devices import for_each_image_alike
 from ksae_lab.nn.checks import whole
 
-# Keras' docstrings are Markdown, and long: ours say what is different.
 NO_ARRAYS = (type(None), list, tuple, dict, str, bytes, numbers.Number)
+# Keras' docstrings are Markdown, and long: ours say what is different.
 _WITHOUT_DOC = [name for name in functools.WRAPPER_ASSIGNMENTS if name != "__doc__"]
 
 
