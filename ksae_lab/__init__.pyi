@@ -14,6 +14,7 @@ from .data.scaling import Scaling as Scaling
 from .evaluation.report import evaluate as evaluate
 from .experiments.saved_models import load_model as load_model
 from .experiments.saved_models import save_model as save_model
+from .inference.pursuit import nonnegative_omp as nonnegative_omp
 from .inference.pursuit import pursuit as pursuit
 from .inference.pursuit import refit as refit
 from .inference.sparse_codes import SparseCodes as SparseCodes
@@ -47,6 +48,7 @@ from .nn.selectors import TopK as TopK
 from .nn.topk import top_k_mask as top_k_mask
 from .training.callbacks import Freeze as Freeze
 from .training.callbacks import InputNoise as InputNoise
+from .training.callbacks import PixelShifts as PixelShifts
 from .training.callbacks import Scheduled as Scheduled
 from .training.dead_units import DeadUnitMonitor as DeadUnitMonitor
 from .training.dead_units import ResetDeadUnits as ResetDeadUnits

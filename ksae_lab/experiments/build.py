@@ -10,7 +10,7 @@ from ksae_lab.models.sparse_dream import SparseDream
 from ksae_lab.nn.auxiliary_losses import AuxK, DeCov
 from ksae_lab.nn.module import Model
 from ksae_lab.nn.selectors import Relaxation, TopK
-from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
+from ksae_lab.training.callbacks import Freeze, InputNoise, PixelShifts, Scheduled
 from ksae_lab.training.dead_units import DeadUnitMonitor, ResetDeadUnits, ReviveDead
 from ksae_lab.training.loop import Callback, Trainer
 from ksae_lab.training.optimizers import SGD, AdaGrad, Adam, BaseOptimizer, RMSprop
@@ -30,6 +30,12 @@ def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
     n_units = (experiment.dream or experiment.model).n_units
     monitor = DeadUnitMonitor(n_units, after=length.dead_after or len(x))
     callbacks: list[Callback] = [monitor]
+    if length.shifts:
+        if dataset.image is None:
+            raise ValueError(
+                f"`training.shifts` moves images, and {dataset.name} holds none; leave it out."
+            )
+        callbacks.append(PixelShifts(dataset.image, length.shifts))
     if length.noise:
         callbacks.append(InputNoise(length.noise))
     if experiment.optimizer.decay_from is not None:

@@ -154,6 +154,9 @@ class Training(_Section):
     epochs: int = Field(80, ge=1, le=100_000, description="passes through the images")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="images of one step")
     noise: float = Field(0.0, ge=0, le=1, description="grey levels of noise on what it sees")
+    shifts: float | None = Field(
+        None, gt=0, le=1, description="share of the images that move by a pixel; null for none"
+    )
     engine: Literal["sparse", "auto"] | None = Field(
         None,
         description="sparse: steps for the price of what is active; auto: where that pays; "

@@ -4,7 +4,8 @@ The images x (batch, d) are drawn by k rows of W (n, d), the atoms, and by nothi
 model has a mean image, take it away first. Codes are computed in float64.
 The best k of n atoms are not to be had in reasonable time. scikit-learn's `orthogonal_mp_gram`
 is the usual answer, one atom after the other; the pursuit here changes all k at once, and can
-start at the code of an encoder.
+start at the code of an encoder. Where nothing may be taken away, as behind a relu, there is
+`nonnegative_omp`.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 
 from ksae_lab.inference.iterative import images_and_atoms
 from ksae_lab.nn import inputs
+from ksae_lab.nn.checks import whole
 from ksae_lab.nn.topk import top_k_mask
 
 RIDGE = 1e-10  # in units of an atom's squared length: two equal atoms share what one would get
@@ -67,6 +69,48 @@ def pursuit(
         better = _cost(new, drive, gram) < _cost(a, drive, gram)
         a = np.where(better[:, None], new, a)
         yield a
+
+
+def nonnegative_omp(x: np.ndarray, W: np.ndarray, k: int) -> np.ndarray:
+    """Codes a (batch, n), nowhere below zero, by orthogonal matching pursuit: one atom at a time.
+
+    x has shape (batch, d), W (n, d) with rows of length 1. Each time the atom that agrees best with
+    what is left joins, if it agrees at all, and all chosen ones get the best values that are not
+    negative. A code has at most k active units: an atom whose value has become 0 is not counted,
+    but k atoms at most are ever tried.
+
+    Raises `ValueError` for arrays or a k that do not fit.
+
+    Source: Bruckstein, Elad & Zibulevsky (2008); Lawson & Hanson (1974) for the values.
+    Lab 8.
+    """
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    x, W = images_and_atoms(x, W)
+    k = whole(k, "k", 1, len(W))
+    W = W.astype(np.float64)
+    drive, gram = x @ W.T, W @ W.T
+    codes = np.zeros_like(drive)
+    for a, towards in zip(codes, drive, strict=True):
+        chosen: list[int] = []
+        factor = np.zeros((k, k))  # of the chosen atoms' products, L Lᵀ, a row longer each time
+        wanted = np.zeros(k)  # L⁻¹ of what they agree with
+        for step in range(k):
+            left = towards - a[chosen] @ gram[chosen]
+            left[chosen] = 0
+            best = int(left.argmax())
+            if left[best] <= 0:
+                break
+            row = solve_triangular(factor[:step, :step], gram[chosen, best], lower=True)
+            rest = gram[best, best] - row @ row
+            if rest <= RIDGE:  # the chosen ones draw all that it draws
+                break
+            factor[step, :step], factor[step, step] = row, np.sqrt(rest)
+            wanted[step] = (towards[best] - row @ wanted[:step]) / factor[step, step]
+            chosen.append(best)
+            a[chosen] = nnls(factor[: step + 1, : step + 1].T, wanted[: step + 1])[0]
+    return codes
 
 
 def _cost(a: np.ndarray, drive: np.ndarray, gram: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""What may happen around a step: settings that change, inputs that get noise, frozen weights."""
+"""What may happen around a step: settings that change, inputs moved or noisy, frozen weights."""
 
 from collections.abc import Callable
 
-from ksae_lab.nn.checks import not_negative
+from ksae_lab.data.shifts import places_after, shifted
+from ksae_lab.nn.checks import not_negative, share
 from ksae_lab.nn.module import ForwardPass, Model
 from ksae_lab.training.loop import Callback, Trainer
 
@@ -62,6 +63,36 @@ class InputNoise(Callback):
         (x,) = trainer.batch
         noise = trainer.rng.standard_normal(x.shape, dtype=x.dtype)
         trainer.batch = (x + self.scale * noise, x)
+
+
+class PixelShifts(Callback):
+    """Moves about a `share` of each batch's images by one pixel, others in every step.
+
+    `image` is the shape of a row of x (batch, d), see `ksae_lab.data.shifts.shifted`. What moves is
+    also what is asked for: stand it before `InputNoise`.
+
+    Raises `ValueError` for a shape that is none of an image, and a share that is not from 0 to 1;
+    and, at the first step, where there is a target, and for images of another shape.
+
+    Source: Simard, Steinkraus & Platt (2003).
+    Lab 2.
+    """
+
+    reads_weights = False
+
+    def __init__(self, image: tuple[int, ...], share_moved: float = 0.5):
+        places_after(image)
+        self.image, self.share_moved = image, share(share_moved, "share_moved")
+
+    def before_step(self, trainer: Trainer) -> None:
+        """Put the moved x in the place of (x,), of shape (batch, d)."""
+        if len(trainer.batch) > 1:
+            raise ValueError(
+                "PixelShifts moves x and not its target; train without a target, and "
+                "put PixelShifts before InputNoise."
+            )
+        (x,) = trainer.batch
+        trainer.batch = (shifted(x, self.image, self.share_moved, trainer.rng),)
 
 
 class Freeze(Callback):

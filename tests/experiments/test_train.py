@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from ksae_lab.nn.auxiliary_losses import AuxK, DeCov
 from ksae_lab.nn.losses import mse
 from ksae_lab.nn.selectors import BatchTopK, TopK
 from ksae_lab.training import loop
-from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
+from ksae_lab.training.callbacks import Freeze, InputNoise, PixelShifts, Scheduled
 from ksae_lab.training.dead_units import DeadUnitMonitor, ResetDeadUnits, ReviveDead
 from ksae_lab.training.loop import Callback
 from ksae_lab.training.optimizers import SGD, AdaGrad, Adam, RMSprop
@@ -38,7 +39,7 @@ EVERYTHING = {
     "auxk": {"k_aux": 4, "weight": 1.0},
     "diversity": {"weight": 0.001},
     "resets": {"every": 3, "until": 0.7},
-    "training": {"epochs": 6, "batch_size": 10, "noise": 0.1, "dead_after": 25},
+    "training": {"epochs": 6, "batch_size": 10, "noise": 0.1, "shifts": 0.5, "dead_after": 25},
 }
 
 
@@ -141,6 +142,7 @@ def test_everything_that_can_be_asked_for_is_there(settings, dataset):
     (monitor,) = callbacks(run, DeadUnitMonitor)
     (resets,) = callbacks(run, ResetDeadUnits)
     (noise,) = callbacks(run, InputNoise)
+    (shifts,) = callbacks(run, PixelShifts)
     auxk, diversity = run.model.auxiliary_losses
     assert monitor.after == 25
     assert monitor.silent.shape == (30,)
@@ -149,9 +151,17 @@ def test_everything_that_can_be_asked_for_is_there(settings, dataset):
     assert (resets.plan.every, resets.plan.until) == (3, 0.7)
     assert auxk.monitor is resets.monitor is monitor
     assert noise.scale == 0.1
+    assert (shifts.image, shifts.share_moved) == (dataset.image, 0.5)
+    assert run.callbacks.index(shifts) < run.callbacks.index(noise)
     (follow,) = [follow for follow in callbacks(run, Scheduled) if follow.name == "k"]
     assert follow.owner is run.model
     assert [follow.schedule(p) for p in (0, 0.5, 1)] == [5, 2, 2]
+
+
+def test_only_images_can_move(settings, dataset):
+    numbers = replace(dataset, image=None)
+    with pytest.raises(ValueError, match=r"moves images, and own\.npy holds none"):
+        train.build(settings(training={"epochs": 2, "batch_size": 10, "shifts": 0.5}), numbers)
 
 
 def test_a_soft_selection_is_for_training_only(settings, dataset, tmp_path):

@@ -34,6 +34,7 @@ from ksae_lab import (
     KSparse,
     KSparseAutoencoder,
     Network,
+    PixelShifts,
     PrefixTopK,
     Relaxation,
     ResetDeadUnits,
@@ -373,6 +374,10 @@ SETTINGS = [
     (lambda: InputNoise(-0.1), ValueError, "scale is -0.1"),
     (lambda: InputNoise("much"), TypeError, "scale is 'much'"),
     (lambda: fit(X, X, callbacks=InputNoise(0.1)), ValueError, "train without a target"),
+    (lambda: PixelShifts((784,)), ValueError, "give .height, width."),
+    (lambda: PixelShifts((28, 0)), ValueError, "side of the image is 0"),
+    (lambda: PixelShifts((28, 28), 2), ValueError, "share_moved is 2"),
+    (lambda: fit(X, X, callbacks=PixelShifts((2, 3))), ValueError, "train without a target"),
     (lambda: Freeze(sparse(), "V"), ValueError, "There is no V"),
     # fit
     (lambda: fit(optimizer="adem"), ValueError, "No optimizer is called 'adem'; choose from sgd"),

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import nnls
+from sklearn.linear_model import orthogonal_mp_gram
 
-from ksae_lab.inference.pursuit import pursuit, refit
+from ksae_lab.inference.pursuit import nonnegative_omp, pursuit, refit
 from ksae_lab.nn.topk import top_k_mask
 
 
@@ -122,3 +124,38 @@ def test_what_does_not_fit_is_refused():
         next(pursuit(x, W.T, 2))
     with pytest.raises(ValueError, match="k"):
         next(pursuit(x, W, 10))
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 5))
+def test_nonnegative_omp_is_the_greedy_rule_with_lawson_and_hansons_values(seed, k):
+    x, W, _ = problem(seed)
+    for image, code in zip(x, nonnegative_omp(x, W, k), strict=True):
+        chosen, expected = [], np.zeros(9)
+        for _ in range(k):
+            left = W @ (image - expected @ W)
+            left[chosen] = -1
+            if left.max() <= 0:
+                break
+            chosen.append(int(left.argmax()))
+            expected[chosen] = nnls(W[chosen].T, image)[0]
+        np.testing.assert_allclose(code, expected, atol=1e-6)
+
+
+def test_nonnegative_omp_is_scikit_learns_where_nothing_is_negative():
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=(30, 40))
+    W /= np.linalg.norm(W, axis=1, keepdims=True)
+    x = np.abs(top_k_mask(rng.random((50, 30)), 3) * rng.uniform(1, 2, (50, 30))) @ W
+    x += 0.1 * rng.normal(size=x.shape)
+    signed = orthogonal_mp_gram(W @ W.T, W @ x.T, n_nonzero_coefs=3).T
+    same = (signed >= 0).all(axis=1)
+    assert same.mean() > 0.5
+    np.testing.assert_allclose(nonnegative_omp(x, W, 3)[same], signed[same], atol=1e-8)
+
+
+def test_nonnegative_omp_stops_where_no_atom_helps():
+    W = np.array([[1.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0]])
+    a = nonnegative_omp([[2.0, -1, 5]], W, 3)
+    np.testing.assert_allclose(a, [[2, 0, 0]])
+    with pytest.raises(ValueError, match="k is 4"):
+        nonnegative_omp([[2.0, -1, 5]], W, 4)

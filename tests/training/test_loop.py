@@ -8,7 +8,7 @@ import pytest
 from ksae_lab.models.network import Network
 from ksae_lab.nn.layers import Dense, KSparse
 from ksae_lab.nn.module import ForwardPass, Model, Passes
-from ksae_lab.training.callbacks import Freeze, InputNoise, Scheduled
+from ksae_lab.training.callbacks import Freeze, InputNoise, PixelShifts, Scheduled
 from ksae_lab.training.loop import Callback, Trainer, fit
 from ksae_lab.training.optimizers import SGD, Adam
 
@@ -244,6 +244,29 @@ def test_noise_is_shown_and_the_clean_image_asked_for():
     assert all((target == 0.5).all() for _, target in pairs)
     assert abs(noise.mean()) < 0.005 and abs(noise.std() - 0.1) < 0.005
     assert (noise[0] != noise[2]).any() and noise.dtype == np.float32
+
+
+def test_moved_images_are_shown_and_asked_for():
+    pairs = []
+
+    class Pairs(Recorder):
+        def forward_backward(self, x, target=None):
+            pairs.append((x, x if target is None else target))
+            return super().forward_backward(x)
+
+    x = np.zeros((400, 6), np.float32)
+    x[:, 4] = 1  # the middle of the lower row of 2 × 3 pixels
+    how = {"optimizer": SGD(0.1), "epochs": 2, "batch_size": 400, "rng": rng()}
+    fit(Pairs(), (x,), callbacks=[PixelShifts((2, 3), 0.5), InputNoise(0.0)], **how)
+    (first, target), (second, _) = pairs
+    np.testing.assert_array_equal(first, target)
+    moved = (first != x).any(axis=1)
+    assert moved.mean() == pytest.approx(0.5, abs=0.1)
+    assert (first != second).any()
+    with pytest.raises(ValueError, match="before InputNoise"):
+        fit(Pairs(), (x,), callbacks=[InputNoise(0.1), PixelShifts((2, 3))], **how)
+    with pytest.raises(ValueError, match=r"expected \(batch, 12\)"):
+        fit(Pairs(), (x,), callbacks=[PixelShifts((3, 4))], **how)
 
 
 def test_a_model_is_put_right_after_each_step_and_judged_by_its_error():
