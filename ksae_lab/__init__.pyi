@@ -26,6 +26,7 @@ from .models.int8_encoder import Int8Encoder as Int8Encoder
 from .models.int8_encoder import int8_report as int8_report
 from .models.k_sparse import KSparseAutoencoder as KSparseAutoencoder
 from .models.krotov_hopfield import KrotovHopfield as KrotovHopfield
+from .models.matching_pursuit import MatchingPursuitAutoencoder as MatchingPursuitAutoencoder
 from .models.network import Network as Network
 from .models.scaled import Scaled as Scaled
 from .models.screened_encoder import ScreenedEncoder as ScreenedEncoder

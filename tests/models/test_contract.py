@@ -20,6 +20,7 @@ from ksae_lab import (
     KrotovHopfield,
     KSparse,
     KSparseAutoencoder,
+    MatchingPursuitAutoencoder,
     Model,
     Module,
     Network,
@@ -70,6 +71,12 @@ def dream(d):
     )
 
 
+def matching_pursuit(d):
+    model = MatchingPursuitAutoencoder(d, N, K, rng=np.random.default_rng(1), **OPTIONS)
+    model.init_from_data(images(d=d), np.random.default_rng(2))
+    return model
+
+
 def sparse_coding(d):
     model = SparseCoding(d, N, 0.1, steps=1000, rng=np.random.default_rng(1), **OPTIONS)
     model.init_from_data(images(d=d), np.random.default_rng(2))
@@ -93,6 +100,7 @@ CODERS = {
     "network": network,
     "two steps": lambda d: TwoStepEncoder(k_sparse(d=d)),
     "dream": dream,
+    "matching pursuit": matching_pursuit,
     "sparse coding": sparse_coding,
     "scaled": lambda d: Scaled(k_sparse(d=d), Scaling.fitted("standardise", [images(d=d)])),
 }
