@@ -14,21 +14,25 @@ import numpy as np
 
 from ksae_lab.inference.iterative import images_and_atoms
 from ksae_lab.nn import inputs
-from ksae_lab.nn.checks import whole
+from ksae_lab.nn.checks import flag, whole
 from ksae_lab.nn.topk import top_k_mask
 
 RIDGE = 1e-10  # in units of an atom's squared length: two equal atoms share what one would get
 
 
-def refit(x: np.ndarray, W: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def refit(
+    x: np.ndarray, W: np.ndarray, chosen: np.ndarray, *, nonnegative: bool = False
+) -> np.ndarray:
     """The best values for the chosen units: the code a (batch, n) with the least ‖x − a W‖².
 
     x has shape (batch, d), W (n, d), and `chosen`, a mask, (batch, n): elsewhere a is zero.
-    The normal equations of each image, (W_c W_cᵀ) a_c = W_c x for its chosen rows W_c.
+    The normal equations of each image, (W_c W_cᵀ) a_c = W_c x for its chosen rows W_c; or, if
+    `nonnegative`, the best values that are not below zero, by SciPy's `nnls`.
 
     Raises `ValueError` for arrays that do not fit, and `TypeError` for a mask that is not boolean.
 
-    Chapter 13.
+    Source: Lawson & Hanson (1974) for values that are not negative.
+    Chapter 13; Lab 8.
     """
     x, W = images_and_atoms(x, W)
     chosen = inputs.real(chosen, "chosen units")
@@ -37,7 +41,13 @@ def refit(x: np.ndarray, W: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     if chosen.shape != (len(x), len(W)):
         raise ValueError(f"chosen has shape {chosen.shape}; expected {(len(x), len(W))}.")
     W = W.astype(np.float64)
-    return _refit(x @ W.T, W @ W.T, chosen)
+    drive, gram = x @ W.T, W @ W.T
+    if not flag(nonnegative, "nonnegative"):
+        return _refit(drive, gram, chosen)
+    a = np.zeros_like(drive)
+    for code, units, towards in zip(a, chosen, drive, strict=True):
+        code[units] = _nonnegative(gram[np.ix_(units, units)], towards[units])
+    return a
 
 
 def pursuit(
@@ -84,9 +94,6 @@ def nonnegative_omp(x: np.ndarray, W: np.ndarray, k: int) -> np.ndarray:
     Source: Bruckstein, Elad & Zibulevsky (2008); Lawson & Hanson (1974) for the values.
     Lab 8.
     """
-    from scipy.linalg import solve_triangular
-    from scipy.optimize import nnls
-
     x, W = images_and_atoms(x, W)
     k = whole(k, "k", 1, len(W))
     W = W.astype(np.float64)
@@ -94,23 +101,27 @@ def nonnegative_omp(x: np.ndarray, W: np.ndarray, k: int) -> np.ndarray:
     codes = np.zeros_like(drive)
     for a, towards in zip(codes, drive, strict=True):
         chosen: list[int] = []
-        factor = np.zeros((k, k))  # of the chosen atoms' products, L Lᵀ, a row longer each time
-        wanted = np.zeros(k)  # L⁻¹ of what they agree with
-        for step in range(k):
+        for _ in range(k):
             left = towards - a[chosen] @ gram[chosen]
             left[chosen] = 0
             best = int(left.argmax())
-            if left[best] <= 0:
+            if left[best] <= RIDGE:
                 break
-            row = solve_triangular(factor[:step, :step], gram[chosen, best], lower=True)
-            rest = gram[best, best] - row @ row
-            if rest <= RIDGE:  # the chosen ones draw all that it draws
-                break
-            factor[step, :step], factor[step, step] = row, np.sqrt(rest)
-            wanted[step] = (towards[best] - row @ wanted[:step]) / factor[step, step]
             chosen.append(best)
-            a[chosen] = nnls(factor[: step + 1, : step + 1].T, wanted[: step + 1])[0]
+            a[chosen] = _nonnegative(gram[np.ix_(chosen, chosen)], towards[chosen])
     return codes
+
+
+def _nonnegative(gram: np.ndarray, drive: np.ndarray) -> np.ndarray:
+    """The values a ≥ 0 (k,) with the least ½ a G aᵀ − a · drive, for products G (k, k) of atoms."""
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    if not len(drive):  # of which SciPy's program dies
+        return drive
+    lower = np.linalg.cholesky(gram + RIDGE * np.eye(len(gram)))
+    found: np.ndarray = nnls(lower.T, solve_triangular(lower, drive, lower=True))[0]
+    return found
 
 
 def _cost(a: np.ndarray, drive: np.ndarray, gram: np.ndarray) -> np.ndarray:

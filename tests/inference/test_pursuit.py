@@ -39,6 +39,19 @@ def test_refit_is_least_squares_image_by_image(seed):
         assert np.linalg.norm(code - expected) < allowed
 
 
+@given(seed=st.integers(0, 10_000))
+def test_nonnegative_refit_is_lawson_and_hansons_image_by_image(seed):
+    x, W, rng = problem(seed)
+    chosen = rng.random((5, 9)) < rng.random((5, 1)) * 0.6
+    a = refit(x, W, chosen, nonnegative=True)
+    for image, mask, code in zip(x, chosen, a, strict=True):
+        expected = np.zeros(9)
+        if mask.any():
+            expected[mask] = nnls(W[mask].T, image)[0]
+        np.testing.assert_allclose(((code - expected) @ W) ** 2, 0, atol=1e-8)
+        assert (code >= 0).all() and not code[~mask].any()
+
+
 def test_single_precision_atoms_lose_nothing_on_the_way():
     x, W, _ = problem(0)
     W[1] = W[0] + 1e-3 * W[1]  # so alike that the normal equations need all of float64

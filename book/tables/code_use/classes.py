@@ -57,9 +57,9 @@ def of_pixels(dataset: Dataset) -> dict:
     return favourites(lambda x: x, dataset)
 
 
-def jobs(k_sweep: Sweep) -> Iterator[Job]:
+def jobs(short_sweep: Sweep) -> Iterator[Job]:
     """Every network; and what it would be for components and for pixels."""
-    dataset, networks = k_sweep.dataset, k_sweep.by_k_and_seed()
+    dataset, networks = short_sweep.dataset, short_sweep.by_k_and_seed()
     for (k, seed), network in networks.items():
         settings = hash_of(repr(("classes", network.settings)))
         yield Job(f"k-sparse, k={k}", seed, settings, partial(of_network, network, dataset))

@@ -33,9 +33,9 @@ def compressed(load, change, dataset: Dataset) -> dict:
     return {"mse": model.error(dataset.x_test)} | probe_row(model.encode, dataset)
 
 
-def jobs(k_sweep: Sweep) -> Iterator[Job]:
+def jobs(short_sweep: Sweep) -> Iterator[Job]:
     """Every k and seed, and PCA(k), pruned and quantised."""
-    dataset, networks = k_sweep.dataset, k_sweep.by_k_and_seed().values()
+    dataset, networks = short_sweep.dataset, short_sweep.by_k_and_seed().values()
     changes = {f"pruned {share:.0%}": partial(prune, share=share) for share in SHARES}
     changes |= {f"{bits} bits": partial(quantise_weights, bits=bits) for bits in BITS}
     for name, change in changes.items():

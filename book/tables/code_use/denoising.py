@@ -125,9 +125,9 @@ def denoise(networks: Networks, dataset: Dataset, sigma: float, method: str, see
     return {"setting": best, "validation": errors[best], "test": test}
 
 
-def jobs(k_sweep: Sweep) -> Iterator[Job]:
+def jobs(short_sweep: Sweep) -> Iterator[Job]:
     """Every σ, every method, every seed."""
-    dataset, networks = k_sweep.dataset, k_sweep.by_k_and_seed()
+    dataset, networks = short_sweep.dataset, short_sweep.by_k_and_seed()
     hashes: dict[int, list[str]] = {}
     for network in networks.values():
         hashes.setdefault(network.seed, []).append(network.settings)

@@ -57,9 +57,9 @@ def of_pixels(dataset: Dataset, seed: int) -> dict:
     return few_labels(lambda x: x, dataset, seed)
 
 
-def jobs(k_sweep: Sweep) -> Iterator[Job]:
+def jobs(short_sweep: Sweep) -> Iterator[Job]:
     """Codes, components and pixels, with the same labels for all of a seed."""
-    dataset, networks = k_sweep.dataset, k_sweep.by_k_and_seed()
+    dataset, networks = short_sweep.dataset, short_sweep.by_k_and_seed()
     for k in KS:
         for network in (network for network in networks.values() if network.k == k):
             seed = network.seed
