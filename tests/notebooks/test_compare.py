@@ -5,9 +5,10 @@ import io
 
 import numpy as np
 import pytest
+from nbformat.v4 import new_output
 from PIL import Image
 
-from tests.notebooks.compare import figure_difference, text_difference
+from tests.notebooks.compare import figure_difference, output_differences, text_difference
 from tests.notebooks.tolerance import Tolerance
 
 
@@ -92,6 +93,22 @@ def test_a_tag_that_is_not_known_or_too_wide_is_refused(tag):
     with pytest.raises(ValueError, match=tag):
         Tolerance.from_tags(["hide-input", tag])
     assert Tolerance.from_tags(["hide-input"]) is None
+
+
+def test_of_several_outputs_each_is_compared_and_so_is_the_name_of_a_glued_one():
+    def outputs(*values, name="loss"):
+        glued = {"scrapbook": {"name": name}}
+        return [
+            new_output("display_data", data={"text/plain": value}, metadata=glued)
+            for value in values
+        ]
+
+    def differences(fresh):
+        return output_differences(outputs("0.1", "0.2"), fresh, None, sanitize=str)
+
+    assert differences(outputs("0.1", "0.2")) == []
+    for fresh in (outputs("0.1", "0.3"), outputs("0.1"), outputs("0.1", "0.2", name="error")):
+        assert differences(fresh) != []
 
 
 def picture(pixels: np.ndarray) -> str:
