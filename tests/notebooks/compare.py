@@ -1,46 +1,61 @@
 """Is a fresh output the stored one? Text exactly or within a stated tolerance, figures by eye.
 
-Each function returns "" when the two agree, and otherwise one sentence that says how they differ.
+A `…_difference` is "" when the two agree, and otherwise one sentence that says how they differ.
 """
 
 import base64
 import io
-import re
-from dataclasses import dataclass
-from decimal import Decimal
+from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
-# A number stands alone: not part of a name (W1), of a version (1.0.4) or of a size (28x28).
-NUMBER = re.compile(r"(?<![\w.])([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\w|\.\d)")
+from tests.notebooks.tolerance import NUMBER, Tolerance
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a float may move: always one unit in its last printed digit, and as said here.
+def output_differences(
+    stored: list[dict],
+    fresh: list[dict],
+    tolerance: Tolerance | None,
+    sanitize: Callable[[object], object],
+) -> list[str]:
+    """Compare the outputs of a cell kind by kind; no sentence at all says that they agree."""
+    old, new = (by_kind(outputs, sanitize) for outputs in (stored, fresh))
+    return [
+        f"{kind}: {difference}"
+        for kind in sorted(set(old) | set(new))
+        if (difference := _kind_difference(kind, old[kind], new[kind], tolerance))
+    ]
 
-    What a clock says belongs to a machine: with `timing` any number may be another one, and a
-    figure another one of the same size.
-    """
 
-    rtol: Decimal = Decimal(0)
-    atol: Decimal = Decimal(0)
-    timing: bool = False
+def by_kind(
+    outputs: list[dict], sanitize: Callable[[object], object]
+) -> defaultdict[str, list[object]]:
+    """Sort outputs by what they are: kinds may mix their order, within one kind it counts."""
+    kinds = defaultdict(list)
+    for output in outputs:
+        if output.output_type == "stream":
+            kinds[output.name].append(sanitize(output.text))
+        elif output.output_type == "error":
+            kinds["error"].append(sanitize(f"{output.ename}: {output.evalue}"))
+        else:
+            # The name of a glued value stands in the metadata, which nothing else compares.
+            glued = output.metadata.get("scrapbook", {}).get("name")
+            suffix = f" glued as {glued}" if glued else ""
+            for mime, value in output.data.items():
+                kinds[mime + suffix].append(sanitize(value))
+    return kinds
 
-    def allows(self, stored: str, fresh: str) -> bool:
-        """Tell whether two printed numbers agree; integers agree only when they are equal."""
-        if stored == fresh or self.timing:
-            return True
-        if not all(re.search("[.eE]", number) for number in (stored, fresh)):
-            return False
-        a, b = Decimal(stored), Decimal(fresh)
-        # Of two precisions the finer one counts: 0.5 and 0.5412 are not one unit apart. A number
-        # without digits after its point (5., 1e3) has no last digit that rounding could move.
-        exact = any(not re.search(r"\.\d", number) for number in (stored, fresh))
-        finer = min(a.as_tuple().exponent, b.as_tuple().exponent)
-        unit = Decimal(0) if exact else Decimal(1).scaleb(finer)
-        return abs(a - b) <= max(unit, self.atol, self.rtol * abs(a))
+
+def _kind_difference(kind: str, stored: list, fresh: list, tolerance: Tolerance | None) -> str:
+    if len(stored) != len(fresh):
+        return f"{len(stored)} stored, {len(fresh)} now"
+    # Pictures come as image/png, or as application/papermill.record/image/png when glued.
+    picture = "image/png" in kind or "image/jpeg" in kind
+    compare = figure_difference if picture else text_difference
+    found = (compare(a, b, tolerance) for a, b in zip(stored, fresh, strict=True) if a != b)
+    return next(filter(None, found), "")
 
 
 def text_difference(stored: object, fresh: object, tolerance: Tolerance | None) -> str:

@@ -3,24 +3,18 @@
 By itself nbval passes a cell that was never executed, cells executed out of order, a changed or
 vanished figure, a cell tagged `raises-exception` that raises nothing, and a cell that asks not to
 be looked at. Here each of them fails, every output is compared (text, errors, stderr, glued
-values, figures), and only these tags of a cell allow a float to move:
-
-- `nbval-near`: by one unit in its last printed digit;
-- `nbval-rtol:1e-3`, `nbval-atol:1e-6`: by that much, relatively or absolutely;
-- `nbval-timing`: by any amount, as integers may, and a figure by all but its size: for seconds,
-  which belong to a machine. Words are compared there, too.
+values, figures), and only the tags that tolerance.py lists allow a number to move.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
 
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
 
-from tests.notebooks.compare import Tolerance, figure_difference, text_difference
+from tests.notebooks.compare import output_differences
+from tests.notebooks.tolerance import Tolerance
 
 REMEDY = "If the change is meant, run `make execute` and look at what it stored."
 
@@ -64,7 +58,10 @@ class StrictCell(IPyNbCell):
         tags = self.cell.metadata.get("tags", [])
         if self.options["skip"] or not self.options["check"]:
             self.raise_cell_error("The cell asks not to be compared; remove that tag or comment.")
-        self.tolerance = self.read_tolerance(tags)
+        try:
+            self.tolerance = Tolerance.from_tags(tags)
+        except ValueError as error:
+            self.raise_cell_error(str(error))
         super().runtest()
         # After the run, so that the cells below still find what this one defines.
         stored_count = self.cell.execution_count
@@ -80,68 +77,11 @@ class StrictCell(IPyNbCell):
         if "raises-exception" in tags and not raised:
             self.raise_cell_error("The cell is tagged raises-exception but raised nothing.")
 
-    def read_tolerance(self, tags: list[str]) -> Tolerance | None:
-        """Read the tags that begin with `nbval-`; None means that nothing may move."""
-        limits = {}
-        wanted = [tag for tag in tags if tag.startswith("nbval-")]
-        for tag in wanted:
-            name, _, value = tag.removeprefix("nbval-").partition(":")
-            try:
-                if tag == "nbval-timing":
-                    limits["timing"] = True
-                elif name in ("rtol", "atol"):
-                    limits[name] = Decimal(value)
-                elif tag != "nbval-near":
-                    raise InvalidOperation
-            except InvalidOperation:
-                self.raise_cell_error(
-                    f"The tag {tag!r} is not known; use nbval-near, nbval-rtol:1e-3, "
-                    "nbval-atol:1e-6 or nbval-timing."
-                )
-        return Tolerance(**limits) if wanted else None
-
     def compare_outputs(self, test: list, ref: list, skip_compare: tuple | None = None) -> bool:
         """Compare fresh and stored outputs; nbval calls this and reports comparison_traceback.
 
         It replaces nbval's comparison, which leaves pictures out and compares only whole strings.
         """
-        stored, fresh = self.by_kind(ref), self.by_kind(test)
-        self.comparison_traceback = [
-            f"{kind}: {difference}"
-            for kind in sorted(set(stored) | set(fresh))
-            if (difference := self.difference(kind, stored[kind], fresh[kind]))
-        ]
-        if self.comparison_traceback:
-            self.comparison_traceback.append(REMEDY)
-        return not self.comparison_traceback
-
-    def by_kind(self, outputs: list) -> defaultdict[str, list]:
-        """Sort outputs by what they are: kinds may mix their order, within one kind it counts."""
-        kinds = defaultdict(list)
-        for output in outputs:
-            if output.output_type == "stream":
-                kinds[output.name].append(self.sanitize(output.text))
-            elif output.output_type == "error":
-                kinds["error"].append(self.sanitize(f"{output.ename}: {output.evalue}"))
-            else:
-                # The name of a glued value stands in the metadata, which nothing else compares.
-                glued = output.metadata.get("scrapbook", {}).get("name")
-                suffix = f" glued as {glued}" if glued else ""
-                for mime, value in output.data.items():
-                    kinds[mime + suffix].append(self.sanitize(value))
-        return kinds
-
-    def difference(self, kind: str, stored: list, fresh: list) -> str:
-        """Say how the outputs of one kind differ, or return ''."""
-        if len(stored) != len(fresh):
-            return f"{len(stored)} stored, {len(fresh)} now"
-        # Pictures come as image/png, or as application/papermill.record/image/png when glued.
-        picture = "image/png" in kind or "image/jpeg" in kind
-        for a, b in zip(stored, fresh, strict=True):
-            if picture:
-                found = figure_difference(a, b, self.tolerance)
-            else:
-                found = text_difference(a, b, self.tolerance)
-            if found:
-                return found
-        return ""
+        found = output_differences(ref, test, self.tolerance, self.sanitize)
+        self.comparison_traceback = [*found, REMEDY] if found else []
+        return not found

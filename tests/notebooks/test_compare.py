@@ -2,20 +2,21 @@
 
 import base64
 import io
-from decimal import Decimal
 
 import numpy as np
 import pytest
+from nbformat.v4 import new_output
 from PIL import Image
 
-from tests.notebooks.compare import Tolerance, figure_difference, text_difference
+from tests.notebooks.compare import figure_difference, output_differences, text_difference
+from tests.notebooks.tolerance import Tolerance
 
 
 @pytest.mark.parametrize(
     ("stored", "fresh"),
     [
         ("loss 0.1234", "loss 0.1235"),
-        ("[ 0.0  0.2]", "[-0.1  0.2]"),
+        ("[ 0.5  0.2]", "[ 0.4  0.2]"),
         ("loss:  9.99", "loss: 10.00"),
         ("loss 9.99, 10 units", "loss 10.00, 10 units"),
         ("1.20e-03", "1.21e-03"),
@@ -46,19 +47,68 @@ def test_one_unit_in_the_last_digit_is_near(stored, fresh):
         ("1e3", "2e3"),
         ("12e5", "13e5"),
         ("[ 5. 10.]", "[ 6. 10.]"),
+        ("[ 0.0  0.2]", "[-0.1  0.2]"),
     ],
 )
 def test_more_than_that_is_not_near(stored, fresh):
     assert text_difference(stored, fresh, Tolerance()) != ""
 
 
-def test_wider_limits_apply_to_floats_only():
-    tenth, thousandth = Tolerance(atol=Decimal("0.1")), Tolerance(rtol=Decimal("1e-3"))
-    assert text_difference("0.5000 of 10", "0.5900 of 10", tenth) == ""
-    assert text_difference("0.5000 of 10", "0.6100 of 10", tenth) != ""
-    assert text_difference("0.5 of 1000", "0.5 of 1001", tenth) != ""
-    assert text_difference("2000.00", "2001.00", thousandth) == ""
-    assert text_difference("2000.00", "2003.00", thousandth) != ""
+def test_a_relative_tolerance_is_each_float_s_own():
+    twentieth = Tolerance.from_tags(["nbval-rtol:5e-2"])
+    assert text_difference("0.85 of 10, 99.8%", "0.89 of 10, 95.0%", twentieth) == ""
+    for fresh in ("0.90 of 10, 99.8%", "0.85 of 11, 99.8%", "0.85 of 10, 94.7%"):
+        assert text_difference("0.85 of 10, 99.8%", fresh, twentieth) != ""
+    assert text_difference("0.4", "0.5", twentieth) == ""
+
+
+def test_units_are_those_of_each_last_digit():
+    three = Tolerance.from_tags(["nbval-near:3", "nbval-rtol:5e-2"])
+    assert text_difference("3.7, 0.2500, 12.00", "3.4, 0.2503, 11.40", three) == ""
+    for fresh in ("3.3, 0.2500, 12.00", "3.7, 0.2370, 12.00", "3.7, 0.2500, 11.39"):
+        assert text_difference("3.7, 0.2500, 12.00", fresh, three) != ""
+
+
+@pytest.mark.parametrize(
+    ("stored", "fresh"), [("0.3", "0.4"), ("0.00", "0.01"), ("-0.0002", "-0.0001"), ("0.8", "1.1")]
+)
+def test_no_number_moves_by_more_than_a_quarter_of_itself(stored, fresh):
+    for tags in (["nbval-near:9"], ["nbval-rtol:0.25"]):
+        assert text_difference(stored, fresh, Tolerance.from_tags(tags)) != ""
+    assert text_difference("0.8", "1.0", Tolerance.from_tags(["nbval-near:9"])) == ""
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "nbval-nearly",
+        "nbval-near:",
+        "nbval-near:.5",
+        "nbval-atol:2",
+        "nbval-rtol",
+        "nbval-rtol:0.3",
+    ],
+)
+def test_a_tag_that_is_not_known_or_too_wide_is_refused(tag):
+    with pytest.raises(ValueError, match=tag):
+        Tolerance.from_tags(["hide-input", tag])
+    assert Tolerance.from_tags(["hide-input"]) is None
+
+
+def test_of_several_outputs_each_is_compared_and_so_is_the_name_of_a_glued_one():
+    def outputs(*values, name="loss"):
+        glued = {"scrapbook": {"name": name}}
+        return [
+            new_output("display_data", data={"text/plain": value}, metadata=glued)
+            for value in values
+        ]
+
+    def differences(fresh):
+        return output_differences(outputs("0.1", "0.2"), fresh, None, sanitize=str)
+
+    assert differences(outputs("0.1", "0.2")) == []
+    for fresh in (outputs("0.1", "0.3"), outputs("0.1"), outputs("0.1", "0.2", name="error")):
+        assert differences(fresh) != []
 
 
 def picture(pixels: np.ndarray) -> str:
@@ -120,5 +170,5 @@ def test_what_a_clock_says_may_be_any_number_but_words_and_sizes_may_not_change(
     )
     assert figure_difference(white, black, timing) == ""
     assert "became one of" in figure_difference(white, smaller, timing)
-    for strict in (None, Tolerance(), Tolerance(rtol=Decimal(9))):
+    for strict in (None, Tolerance()):
         assert figure_difference(white, black, strict) != ""
