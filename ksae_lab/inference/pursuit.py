@@ -105,7 +105,7 @@ def nonnegative_omp(x: np.ndarray, W: np.ndarray, k: int) -> np.ndarray:
             left = towards - a[chosen] @ gram[chosen]
             left[chosen] = 0
             best = int(left.argmax())
-            if left[best] <= RIDGE:
+            if left[best] <= 10 * RIDGE * abs(towards[best]):  # or an equal of it is in
                 break
             chosen.append(best)
             a[chosen] = _nonnegative(gram[np.ix_(chosen, chosen)], towards[chosen])
