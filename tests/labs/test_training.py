@@ -28,6 +28,7 @@ def test_neighbours_differ_in_one_part(pair):
         "unit rows": set(),
         "noise": {"training.noise"},
         "tied": {"model.tied"},
+        "shifts": {"training.shifts"},
     }
     assert changed == parts[alone.pop()]
 

@@ -4,7 +4,7 @@ At the foot, as in the published network, units are sigmoids and the steps those
 descent (here with momentum, as in 2013), two passes through the images long; the decoder alone is
 another, it is linear, as the book's is. Each rung puts one part more in its place, up to the
 chapter's recipe. Then each part is taken away alone from the whole recipe, which is what it takes
-to name a cause, and tied weights are tried, which the recipe does not have.
+to name a cause, and two things are tried that the recipe does not have.
 
 First `choice.csv`: with a seed that the ladder does not use, each network tries the same number of
 learning rates, and the best by validation images is kept. A rung's training is doubled for as long
@@ -53,7 +53,10 @@ WITHOUT: dict[str, Settings] = {
     "unit rows": {},  # `constrain` is switched off in `trained`
     "noise": {"training": {"noise": 0.0}},
 }
-BESIDES: dict[str, Settings] = {"tied": {"model": {"tied": True}}}
+BESIDES: dict[str, Settings] = {
+    "tied": {"model": {"tied": True}},
+    "shifts": {"training": {"shifts": 0.5}},
+}
 CHANGES, PARTS = WITHOUT | BESIDES, list(WITHOUT)
 # Each network's name, and how it differs from the recipe.
 UP = {"foot": PARTS} | {f"+ {part}": PARTS[i:] for i, part in enumerate(PARTS, start=1)}
