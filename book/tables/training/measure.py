@@ -11,6 +11,7 @@ learning rates, and the best by validation images is kept. A rung's training is 
 as that lowers the validation error by a hundredth or more; what differs from the whole recipe in
 one part trains as long as it does. Then `ladder.csv`: five seeds for each network.
 Last `differences.csv`: of those that differ in one part, over seeds and test images.
+Each table reads what the one before it chose, so they are made in this order, one by one.
 """
 
 import time
