@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ BUDGETS = {"once": 1, "twice": 2}
 SEEDS = {"once": (0, 1, 2), "twice": (0,)}
 PLANS = [Path(__file__).with_name(f"{name}.yaml") for name in ("table", "twice")]
 
+Setting = tuple[float, ...]  # what was chosen for a rival
 Errors = dict[str, np.ndarray]  # of each image (images,), by part
 Reconstruct = Callable[[np.ndarray], np.ndarray]
 
@@ -63,10 +64,11 @@ def of_parts(reconstruct: Reconstruct) -> Errors:
     return {part: squared_errors(x.astype(float), reconstruct(x)) for part, x in parts.items()}
 
 
-def heap(seed: int) -> np.ndarray:
-    """`COPIES` of the training digits (samples, d), moved as those of a batch are."""
+def heap(seed: int, moved: bool) -> np.ndarray:
+    """`COPIES` of the training digits (samples, d), moved as those of a batch are, or not."""
     rng, x = np.random.default_rng(seed), digits().x_train
-    copies = [shifted(x, digits().image or (), 0.5, rng) for _ in range(COPIES)]
+    share = 0.5 if moved else 0
+    copies = [shifted(x, digits().image or (), share, rng) for _ in range(COPIES)]
     return np.concatenate(copies).astype(float)
 
 
@@ -85,9 +87,10 @@ def coded(W: np.ndarray, mean: np.ndarray, k: int, *, signed: bool = True) -> Re
 # The rivals. Each is called with k, seed, setting and budget, and is trained from nothing.
 
 
-def pca(k: int, seed: int, setting: Any, budget: int, *, own: bool = False) -> Reconstruct:
+def pca(k: int, seed: int, setting: Setting, budget: int, *, own: bool = False) -> Reconstruct:
     """PCA's first k axes, or of its first hundred each image's own k."""
-    fitted = PCA(UNITS, svd_solver="full").fit(heap(seed))
+    (moved,) = setting
+    fitted = PCA(UNITS, svd_solver="full").fit(heap(seed, bool(moved)))
 
     def reconstruct(x: np.ndarray) -> np.ndarray:
         scores = fitted.transform(x.astype(float))
@@ -98,9 +101,10 @@ def pca(k: int, seed: int, setting: Any, budget: int, *, own: bool = False) -> R
 
 
 @memory.cache
-def dictionary(seed: int, alpha: float, budget: int) -> tuple[np.ndarray, np.ndarray]:
+def dictionary(seed: int, setting: Setting, budget: int) -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's atoms and the mean: its early stop off, twenty passes a budget."""
-    x = heap(seed)
+    alpha, moved = setting
+    x = heap(seed, bool(moved))
     learner = MiniBatchDictionaryLearning(
         UNITS,
         alpha=alpha,
@@ -114,12 +118,14 @@ def dictionary(seed: int, alpha: float, budget: int) -> tuple[np.ndarray, np.nda
     return learner.fit(x - x.mean(axis=0)).components_, x.mean(axis=0)
 
 
-def learned(k: int, seed: int, alpha: float, budget: int, *, signed: bool = True) -> Reconstruct:
+def learned(
+    k: int, seed: int, setting: Setting, budget: int, *, signed: bool = True
+) -> Reconstruct:
     """scikit-learn's dictionary with pursuit."""
-    return coded(*dictionary(seed, alpha, budget), k, signed=signed)
+    return coded(*dictionary(seed, setting, budget), k, signed=signed)
 
 
-def raw(k: int, seed: int, setting: Any, budget: int, *, signed: bool = True) -> Reconstruct:
+def raw(k: int, seed: int, setting: Setting, budget: int, *, signed: bool = True) -> Reconstruct:
     """A hundred training digits less the mean as they are: nothing is learned."""
     x = digits().x_train.astype(float)
     drawn = np.random.default_rng(seed).choice(len(x), UNITS, replace=False)
@@ -128,29 +134,35 @@ def raw(k: int, seed: int, setting: Any, budget: int, *, signed: bool = True) ->
 
 
 @memory.cache
-def parts_of_digits(seed: int, budget: int) -> np.ndarray:
+def parts_of_digits(seed: int, moved: float, budget: int) -> np.ndarray:
     """NMF's atoms, after 200 rounds a budget."""
     learner = NMF(UNITS, init="nndsvda", max_iter=200 * budget, tol=0, random_state=seed)
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # as it should
-        return unit_rows(learner.fit(heap(seed)).components_)
+        return unit_rows(learner.fit(heap(seed, bool(moved))).components_)
 
 
-def factors(k: int, seed: int, setting: Any, budget: int) -> Reconstruct:
+def factors(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
     """NMF's atoms with pursuit that may not take away, for digits that keep their mean."""
-    W = parts_of_digits(seed, budget)
+    W = parts_of_digits(seed, *setting, budget)
     return coded(W, np.zeros(W.shape[1]), k, signed=False)
 
 
-def by_k_svd(k: int, seed: int, setting: Any, budget: int) -> Reconstruct:
-    """K-SVD with the very k, from a hundred digits, fifteen rounds a budget, with pursuit."""
-    x, rng = heap(seed)[: 2 * len(digits().x_train)], np.random.default_rng(seed)
+def by_k_svd(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
+    """K-SVD with the very k, from a hundred digits, fifteen rounds a budget, with pursuit.
+
+    Of digits that move it sees two copies, else one: pursuit takes its time.
+    """
+    (moved,) = setting
+    rng, copies = np.random.default_rng(seed), 2 if moved else 1
+    x = heap(seed, bool(moved))[: copies * len(digits().x_train)]
     start = x[rng.choice(len(x), UNITS, replace=False)] - x.mean(axis=0)
     *_, (W, mean) = islice(ksvd(x, start, x.mean(axis=0), k), 15 * budget)
     return coded(W, mean, k)
 
 
-def matching(k: int, seed: int, rate: float, budget: int) -> Reconstruct:
+def matching(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
     """A matching-pursuit autoencoder, with the network's noise and moves."""
+    (rate,) = setting
     rng, x = np.random.default_rng(seed), digits().x_train
     model = MatchingPursuitAutoencoder(x.shape[1], UNITS, k, rng=rng)
     model.init_from_data(x, rng)
@@ -210,7 +222,7 @@ def trained(model: Any, rate: float, epochs: int, rng: np.random.Generator, nois
     fit(model, digits().x_train, optimizer=adam, callbacks=callbacks, **options)
 
 
-def recipe(k: int, seed: int, rate: float, budget: int) -> Reconstruct:
+def recipe(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
     """A top-k network as OpenAI's and dictionary_learning's recipes have it.
 
     Random unit rows, b_dec at the mean, dead units learn from the residual, no noise; the rate
@@ -220,7 +232,7 @@ def recipe(k: int, seed: int, rate: float, budget: int) -> Reconstruct:
         "seed": seed,
         "model": {"k": k, "start": "mean"},
         "auxk": {"k_aux": UNITS // 2},
-        "optimizer": {"learning_rate": rate, "decay_from": 0.8},
+        "optimizer": {"learning_rate": setting[0], "decay_from": 0.8},
         "training": {"epochs": LONG * budget, "batch_size": 512, "shifts": 0.5},
     }
     run = build(Experiment.model_validate(settings), digits())
@@ -243,23 +255,22 @@ RIVALS: dict[str, tuple[tuple[int, ...], Callable[..., Reconstruct]]] = {
     "recipe": (KS, recipe),
 }
 PRICED = "relu and L1"
-# What validation digits preferred in trials.csv, by k.
-ALPHAS = {5: 1, 10: 1, 20: 0.5, 30: 0.5, 50: 0.25}
-CHOSEN: dict[str, dict[int, float]] = {
-    "dictionary + OMP": ALPHAS,
-    "dictionary + OMP, non-negative": ALPHAS,
-    "matching pursuit": {5: 0.004, 10: 0.004, 20: 0.004},
-    "recipe": {k: 0.004 for k in KS},
+# What is left open, and what validation digits preferred in trials.csv, by k: rates, weights of the
+# penalty, and whether the digits move (1) or not (0).
+OPEN: dict[str, tuple[Setting, ...]] = {
+    "PCA": ((0,), (1,)),
+    "PCA, own k": ((0,), (1,)),
+    "NMF + OMP, non-negative": ((0,), (1,)),
+    "dictionary + OMP": tuple(product((0.25, 0.5, 1, 2), (0, 1))),
+    "K-SVD + OMP": ((0,), (1,)),
+    "matching pursuit": ((0.002,), (0.004,), (0.008,)),
+    "recipe": ((0.002,), (0.004,), (0.008,)),
 }
-OPEN = {
-    "dictionary + OMP": (0.25, 0.5, 1, 2),
-    "matching pursuit": (0.002, 0.004, 0.008),
-    "recipe": (0.002, 0.004, 0.008),
-}
+CHOSEN: dict[str, dict[int, Setting]] = {}
 
 
 @memory.cache
-def rival(name: str, k: int, seed: int, setting: float | None, budget: int) -> Errors:
+def rival(name: str, k: int, seed: int, setting: Setting, budget: int) -> Errors:
     """The errors of a rival, trained."""
     if name == PRICED:
         return between_prices(k, seed, budget)
@@ -318,7 +329,7 @@ def network_jobs(plan: Path) -> Iterator[Job]:
         yield Job(variant, seed, experiment.hash, partial(row, experiment))
 
 
-def mean_errors(name: str, k: int, seed: int, setting: float | None, budget: int) -> Row:
+def mean_errors(name: str, k: int, seed: int, setting: Setting, budget: int) -> Row:
     """One row: the mean errors of a rival, and the seconds of the processor."""
     started = time.process_time()
     errors = rival(name, k, seed, setting, budget)
@@ -327,19 +338,21 @@ def mean_errors(name: str, k: int, seed: int, setting: float | None, budget: int
 
 
 def trial_jobs() -> Iterator[Job]:
-    """What is left open of three rivals, at each of its settings, for each k."""
+    """What is left open of the rivals, at each of its settings, for each k."""
     for name, settings in OPEN.items():
         for k in RIVALS[name][0]:
             for setting in settings:
                 job = partial(mean_errors, name, k, TRIAL, setting, 1)
-                yield Job(f"{name}, k={k}, {setting:g}", TRIAL, hash_of(name), job)
+                text = " ".join(f"{number:g}" for number in setting)
+                yield Job(f"{name}, k={k}: {text}", TRIAL, hash_of(name), job)
 
 
-def contests() -> Iterator[tuple[str, int, float | None]]:
-    """Every rival, k and chosen setting."""
+def contests() -> Iterator[tuple[str, int, Setting]]:
+    """Every rival, k and chosen setting; non-negative pursuit takes the dictionary of the other."""
     for name, (ks, _) in RIVALS.items():
-        yield from ((name, k, CHOSEN.get(name, {}).get(k)) for k in ks)
-    yield from ((PRICED, k, None) for k in KS)
+        chosen = CHOSEN.get(name.removesuffix(", non-negative"), CHOSEN.get(name, {}))
+        yield from ((name, k, chosen.get(k, ())) for k in ks)
+    yield from ((PRICED, k, ()) for k in KS)
 
 
 def rival_jobs() -> Iterator[Job]:
@@ -351,7 +364,7 @@ def rival_jobs() -> Iterator[Job]:
                 yield Job(f"{name}, k={k}, {budget}", seed, hash_of(f"{name} {setting}"), job)
 
 
-def verdict(name: str, k: int, setting: float | None, budget: str) -> Row:
+def verdict(name: str, k: int, setting: Setting, budget: str) -> Row:
     """One row: how far the network lies above a rival, for seeds and digits that are drawn."""
     ours = of_networks(k, budget)["test"]
     theirs = np.stack([rival(name, k, s, setting, BUDGETS[budget])["test"] for s in SEEDS[budget]])
