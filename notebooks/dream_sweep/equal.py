@@ -11,7 +11,18 @@ from ksae_lab.evaluation.metrics import active_units, dead_units, squared_errors
 from ksae_lab.experiments import saved_models
 from ksae_lab.experiments.networks import Network, Sweep
 from ksae_lab.experiments.tables import Job, Row
+from ksae_lab.inference.pursuit import refit
 from ksae_lab.models.base import Coder
+from ksae_lab.nn.losses import mse
+
+
+def gain(model: Coder, x: np.ndarray) -> float:
+    """Which share of the error of x (samples, d) the best values for chosen units take away."""
+    codes = model.encode(x)
+    black = model.decode(np.zeros_like(codes[:1]))  # what is drawn before any unit is active
+    atoms = model.decode(np.eye(codes.shape[1], dtype=codes.dtype)) - black
+    best = refit(x - black, atoms, codes != 0)
+    return 1 - mse(best @ atoms, x - black) / model.error(x)
 
 
 def measure(network: Network, sweep: Sweep) -> Row:
@@ -24,6 +35,7 @@ def measure(network: Network, sweep: Sweep) -> Row:
         "training": model.error(digits.x_train),
         "active": active_units(model.encode(digits.x_test)).mean(),
         "dead": dead_units(model.encode(digits.x_train)),
+        "gain": gain(model, digits.x_test),
     }
 
 
