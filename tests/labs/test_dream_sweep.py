@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.training.gradcheck import check_gradients
 from tests.labs.imported import module
 from tests.models.test_sparse_dream import dream
 
+equal = module("dream_sweep", "equal")
 laterals = module("dream_sweep", "laterals")
 
 
@@ -79,3 +81,21 @@ def test_a_unit_that_is_silenced_tells_or_draws_nothing():
 def test_what_a_unit_tells_is_the_length_of_its_column_beside_the_diagonal():
     S = np.array([[9.0, 3.0, 0.0], [1.0, 9.0, 0.0], [2.0, 4.0, 9.0]])
     np.testing.assert_allclose(laterals.told(S), [np.sqrt(5), 5, 0])
+
+
+def test_a_gain_is_what_least_squares_on_the_chosen_units_takes_away():
+    model, x = dream(1)
+    network = KSparseAutoencoder(x.shape[1], 6, 2, rng=0, dtype=float)
+    network.b_dec[:] = x.mean(axis=0)
+    for coder, atoms, target in (
+        (model, model.W, x),
+        (network, network.W_dec, x - network.b_dec),
+    ):
+        left = 0
+        for code, image in zip(coder.encode(x), target, strict=True):
+            drawn = atoms[code != 0]
+            values = np.linalg.lstsq(drawn.T, image, rcond=None)[0]
+            left += ((values @ drawn - image) ** 2).mean() / len(x)
+        expected = 1 - left / coder.error(x)
+        assert equal.gain(coder, x) == pytest.approx(expected)
+        assert 0 < expected < 1
