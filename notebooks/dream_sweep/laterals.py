@@ -8,7 +8,6 @@ The dream as it is gets the same time to learn on.
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -24,11 +23,15 @@ from ksae_lab.training.callbacks import Freeze, Scheduled
 from ksae_lab.training.optimizers import Adam
 from ksae_lab.training.schedules import linear
 
-M = TypeVar("M", bound=SparseDream)
-
-EPOCHS, BATCH = 60, 256  # of what learns on
-HELD = {"b learns": ("W", "S"), "W and b learn": ("S",)}
-RATES = {"as it is": 0.01, "b learns": 0.01, "W and b learn": 0.003}
+EPOCHS, BATCH = 40, 256  # of what learns on
+HELD: dict[str, tuple[str, ...]] = {
+    "b learns": ("W", "S"),
+    "W and b learn": ("S",),
+    "α and β learn": ("b",),
+    "α, β and b learn": (),
+}
+RATES = dict.fromkeys(HELD, 0.01) | {"W and b learn": 0.003}
+PRICE = "λ=0.3"  # of the dreams that are asked
 SHARES = (0, 10, 50, 90, 100)  # percentiles over the units
 
 
@@ -85,8 +88,8 @@ class Calculated(SparseDream):
         return Passes(loss, {"scales": d_scales, "b": gradients["b"]}, forward)
 
 
-def learned_on(model: M, x: np.ndarray, held: tuple[str, ...], rate: float) -> M:
-    """The model after more epochs on x (samples, d), in which all learns but what is `held`.
+def learned_on(model: SparseDream, x: np.ndarray, held: tuple[str, ...], rate: float) -> None:
+    """Train the model on, on x (samples, d): all learns but what is `held`.
 
     Raises what `Freeze` raises.
     """
@@ -96,7 +99,6 @@ def learned_on(model: M, x: np.ndarray, held: tuple[str, ...], rate: float) -> M
     model.fit(x, optimizer=adam, epochs=EPOCHS, batch_size=BATCH, rng=0, callbacks=callbacks)
     if isinstance(model, Calculated):
         model.calculate()
-    return model
 
 
 def silenced(model: SparseDream, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -128,6 +130,7 @@ CHANGES: dict[str, Callable[[SparseDream], SparseDream]] = {
     "kept": deepcopy,
     "removed": removed,
     "shuffled": shuffled,
+    "calculated": Calculated.of,
 }
 CASES = [
     ("kept", "as it is"),
@@ -138,26 +141,23 @@ CASES = [
     ("shuffled", "as it is"),
     ("shuffled", "b learns"),
     ("calculated", "as it is"),
-    ("calculated", "b learns"),
+    ("calculated", "α and β learn"),
+    ("calculated", "α, β and b learn"),
 ]
 
 
 def change(network: Network, sweep: Sweep, what: str, learns: str) -> Row:
     """One row: the test error and the active units after a change, and what then has learned."""
-    dream, digits = saved_models.load_model(network.card), sweep.dataset
-    model: SparseDream
-    row: Row = {}
-    if what == "calculated":
-        held = () if learns == "b learns" else ("b",)
-        like = Calculated.of(dream)
-        model = learned_on(like, digits.x_train, held, RATES[learns])
-        row = {"alpha": like.scales[0], "beta": like.scales[1]}
-    else:
-        model = CHANGES[what](dream)
-        if learns in HELD:
-            learned_on(model, digits.x_train, HELD[learns], RATES[learns])
-    active = active_units(model.encode(digits.x_test)).mean()
-    return {"test": model.error(digits.x_test), "active": active} | row
+    model, digits = CHANGES[what](saved_models.load_model(network.card)), sweep.dataset
+    if learns in HELD:
+        learned_on(model, digits.x_train, HELD[learns], RATES[learns])
+    row = {
+        "test": model.error(digits.x_test),
+        "active": active_units(model.encode(digits.x_test)).mean(),
+    }
+    if isinstance(model, Calculated):
+        row |= {"alpha": model.scales[0], "beta": model.scales[1]}
+    return row
 
 
 def silence(network: Network, sweep: Sweep) -> Row:
@@ -174,9 +174,8 @@ def changes(dream_equal: Sweep) -> Iterator[Job]:
     """Each change of each dream, with what learns afterwards."""
     for side, network in _dreams(dream_equal):
         for what, learns in CASES:
-            settings = hash_of(
-                f"{what} {learns} {EPOCHS} {RATES[learns]} {BATCH} {network.settings}"
-            )
+            how = f"{HELD[learns]} {RATES[learns]} {EPOCHS} {BATCH}" if learns in HELD else ""
+            settings = hash_of(f"{what} {how} {network.settings}")
             do = partial(change, network, dream_equal, what, learns)
             yield Job(f"{side}, {what}, {learns}", network.seed, settings, do)
 
@@ -190,7 +189,7 @@ def silences(dream_equal: Sweep) -> Iterator[Job]:
 
 def _dreams(sweep: Sweep) -> Iterator[tuple[str, Network]]:
     for run, network in zip(sweep.runs, sweep.networks, strict=True):
-        if run.experiment.dream:
+        if run.levels["side"] == PRICE:
             yield run.levels["side"], network
 
 
