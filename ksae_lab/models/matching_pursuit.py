@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from ksae_lab.models.base import Coder
 from ksae_lab.nn import inputs
@@ -91,6 +90,8 @@ class MatchingPursuitAutoencoder(Coder):
 
         Give a `target` (batch, d) if x is a noisy copy of what is to be reconstructed.
         """
+        from scipy.sparse import csr_array  # a second that others need not wait for
+
         x, target = inputs.with_target(x, target, len(self.b), self.W.dtype)
         h = self._agreement(x)
         z, rest, taken = np.zeros_like(h), x - self.b, []
