@@ -241,7 +241,7 @@ def recipe(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
     return run.model.reconstruct
 
 
-LONG = 480  # epochs of the network's own table, and of the recipe
+LONG = 240  # epochs of the network's own table, and of the recipe
 RIVALS: dict[str, tuple[tuple[int, ...], Callable[..., Reconstruct]]] = {
     "PCA": (KS, pca),
     "PCA, own k": (KS, partial(pca, own=True)),
@@ -364,9 +364,12 @@ def rival_jobs() -> Iterator[Job]:
                 yield Job(f"{name}, k={k}, {budget}", seed, hash_of(f"{name} {setting}"), job)
 
 
-def verdict(name: str, k: int, setting: Setting, budget: str) -> Row:
-    """One row: how far the network lies above a rival, for seeds and digits that are drawn."""
-    ours = of_networks(k, budget)["test"]
+def verdict(what: str, name: str, k: int, setting: Setting, budget: str) -> Row:
+    """One row: how far the network lies above a rival, for seeds and digits that are drawn.
+
+    `what` is "one pass", or "atoms + OMP", where pursuit reads the network's own atoms.
+    """
+    ours = of_networks(k, budget, what)["test"]
     theirs = np.stack([rival(name, k, s, setting, BUDGETS[budget])["test"] for s in SEEDS[budget]])
     apart = difference(ours, theirs)
     means = {"network": ours.mean(), "rival": theirs.mean()}
@@ -374,14 +377,19 @@ def verdict(name: str, k: int, setting: Setting, budget: str) -> Row:
 
 
 def verdict_jobs() -> Iterator[Job]:
-    """Every contest with each budget; the rows of one budget are a family of tests."""
+    """Every contest with each budget; the rows of one budget and one `what` are a family."""
     for budget in BUDGETS:
-        for name, k, setting in contests():
-            variants = planned().items()
-            ours = [e.hash for (variant, _), e in variants if variant == f"k={k}, {budget}"]
-            job = partial(verdict, name, k, setting, budget)
-            yield Job(f"{name}, k={k}, {budget}", 0, hash_of(f"{ours} {name} {setting}"), job)
+        for what in ("one pass", "atoms + OMP"):
+            for name, k, setting in contests():
+                if what == "one pass" or name in PURSUED:
+                    variants = planned().items()
+                    ours = [e.hash for (variant, _), e in variants if variant == f"k={k}, {budget}"]
+                    job = partial(verdict, what, name, k, setting, budget)
+                    known = hash_of(f"{ours} {name} {setting}")
+                    yield Job(f"{what} against {name}, k={k}, {budget}", 0, known, job)
 
+
+PURSUED = ("raw digits + OMP", "dictionary + OMP", "K-SVD + OMP")  # without a sign, as ours then
 
 TABLES = {
     **{f"{plan.stem}.csv": partial(network_jobs, plan) for plan in PLANS},
