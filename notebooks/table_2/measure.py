@@ -48,7 +48,7 @@ FEW = KS[:3]  # where a rival takes as many looks as there are active units, and
 TRIAL = 100
 BUDGETS = {"once": 1, "twice": 2}
 SEEDS = {"once": (0, 1, 2), "twice": (0,)}
-PLANS = [Path(__file__).with_name(f"{name}.yaml") for name in ("table", "twice")]
+PLANS = [Path(__file__).with_name(f"{name}.yaml") for name in ("half", "table", "twice")]
 
 Setting = tuple[float, ...]  # what was chosen for a rival
 Errors = dict[str, np.ndarray]  # of each image (images,), by part
@@ -261,7 +261,7 @@ OPEN: dict[str, tuple[Setting, ...]] = {
     "PCA": ((0,), (1,)),
     "PCA, own k": ((0,), (1,)),
     "NMF + OMP, non-negative": ((0,), (1,)),
-    "dictionary + OMP": tuple(product((0.25, 0.5, 1, 2), (0, 1))),
+    "dictionary + OMP": tuple(product((0.125, 0.25, 0.5, 1, 2), (0, 1))),
     "K-SVD + OMP": ((0,), (1,)),
     "matching pursuit": ((0.002,), (0.004,), (0.008,)),
     "recipe": ((0.002,), (0.004,), (0.008,)),
@@ -298,7 +298,7 @@ def network(experiment: str) -> dict[str, Any]:
 
 
 def planned() -> dict[Key, Experiment]:
-    """The networks of both plans."""
+    """The networks of all plans."""
     return {key: experiment for plan in PLANS for key, experiment in expand(plan).items()}
 
 
