@@ -19,6 +19,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 from sklearn.decomposition import NMF, PCA, MiniBatchDictionaryLearning
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import orthogonal_mp_gram
@@ -255,18 +256,31 @@ RIVALS: dict[str, tuple[tuple[int, ...], Callable[..., Reconstruct]]] = {
     "top-k recipe": (KS, recipe),
 }
 PRICED = "relu and L1"
-# What is left open, and what validation digits preferred in trials.csv, by k: rates, weights of the
-# penalty, and whether the digits move (1) or not (0).
+# What is left open, for validation digits to choose in trials.csv: rates, weights of the penalty,
+# and whether the digits move (1) or not (0).
 OPEN: dict[str, tuple[Setting, ...]] = {
     "PCA": ((0,), (1,)),
     "PCA, own k": ((0,), (1,)),
     "NMF + OMP, non-negative": ((0,), (1,)),
     "dictionary + OMP": tuple(product((0.125, 0.25, 0.5, 1, 2), (0, 1))),
     "K-SVD + OMP": ((0,), (1,)),
-    "matching pursuit": ((0.004,), (0.008,), (0.016,)),
+    "matching pursuit": ((0.004,), (0.008,), (0.016,), (0.032,)),
     "top-k recipe": ((0.001,), (0.002,), (0.004,)),
 }
-CHOSEN: dict[str, dict[int, Setting]] = {}
+
+
+def preferred() -> dict[tuple[str, int], Setting]:
+    """The setting that validation digits preferred, by rival and k, as trials.csv has it.
+
+    Raises `FileNotFoundError` if the trials have not been made, which comes first.
+    """
+    trials = pd.read_csv(Path(__file__).with_name("trials.csv"), comment="#")
+    parts = trials["variant"].str.extract(r"(?P<name>.+), k=(?P<k>\d+): (?P<setting>.+)")
+    best = trials.join(parts).sort_values("validation").groupby(["name", "k"]).first()
+    return {
+        (name, int(k)): tuple(float(number) for number in text.split())
+        for (name, k), text in best["setting"].items()
+    }
 
 
 @memory.cache
@@ -349,9 +363,10 @@ def trial_jobs() -> Iterator[Job]:
 
 def contests() -> Iterator[tuple[str, int, Setting]]:
     """Every rival, k and chosen setting; non-negative pursuit takes the dictionary of the other."""
+    chosen = preferred()
     for name, (ks, _) in RIVALS.items():
-        chosen = CHOSEN.get(name.removesuffix(", non-negative"), CHOSEN.get(name, {}))
-        yield from ((name, k, chosen.get(k, ())) for k in ks)
+        own = name if name in OPEN else name.removesuffix(", non-negative")
+        yield from ((name, k, chosen.get((own, k), ())) for k in ks)
     yield from ((PRICED, k, ()) for k in KS)
 
 
