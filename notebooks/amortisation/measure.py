@@ -5,14 +5,14 @@ dictionary; what changes is who finds the code. The yardstick is the best of wha
 find, image by image: OMP, hard thresholding pursuit from the code of one pass, and from OMP's. The
 learned second look and the controls, the one layer that there was trained further, once as it was
 and once free to take away, see digits that move and noise, as the networks did.
-A second table tries other settings for the second look, with a network that the first has not.
+A second table tries other settings for the second look, with networks that the first has not.
 """
 
 import copy
 import time
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 from sklearn.linear_model import orthogonal_mp_gram
@@ -48,7 +48,7 @@ TRIED: dict[str, dict[str, float]] = {
     "noise 0.15": {"noise": 0.15},
     "batches of 32": {"batch": 32},
 }
-TRIED_K, TRIED_SEED = 10, 3
+TRIED_KS, TRIED_SEED = (10, 50), 3
 
 
 def second_look(model: KSparseAutoencoder, dataset: Dataset, **changes: float) -> TwoStepEncoder:
@@ -207,15 +207,16 @@ def jobs(k_sweep: Sweep) -> Iterator[Job]:
 
 
 def jobs_tried(k_sweep: Sweep) -> Iterator[Job]:
-    """Each of `TRIED`, with the network of `TRIED_K` and `TRIED_SEED`."""
-    network = k_sweep.by_k_and_seed()[TRIED_K, TRIED_SEED]
+    """Each of `TRIED`, with the network of each of `TRIED_KS` that has the seed `TRIED_SEED`."""
 
-    def row(changes: dict[str, float]) -> Row:
+    def row(network: Network, changes: dict[str, float]) -> Row:
         return tried(network, k_sweep.dataset, **changes)
 
-    for name, changes in TRIED.items():
+    networks = k_sweep.by_k_and_seed()
+    for k, (name, changes) in product(TRIED_KS, TRIED.items()):
+        network = networks[k, TRIED_SEED]
         settings = hash_of(f"{network.settings} {LONG} {LEARNING | changes}")
-        yield Job(name, TRIED_SEED, settings, partial(row, changes))
+        yield Job(f"k={k}, {name}", TRIED_SEED, settings, partial(row, network, changes))
 
 
 TABLES = {"table.csv": jobs, "tried.csv": jobs_tried}
