@@ -85,7 +85,7 @@ def k_sparse(sweep: Sweep) -> Iterator[dict]:
 
 
 def quarter(dataset: Dataset) -> Iterator[dict]:
-    """The rows of a network of Lab 2 that is trained here: short enough for a page to do it, too."""
+    """The rows of a network of Lab 2 that is trained here, and by the page that checks its row."""
     run = build(expand(TABLE_2)["k=10, a quarter", 0], dataset)
     run.fit()
     for row in coded(run.model.encode, run.model.decode, dataset):
