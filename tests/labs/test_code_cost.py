@@ -104,14 +104,14 @@ def test_rows_of_a_sweep(digits, sweep):
 
 
 def test_rows_of_a_network_that_is_trained_for_them(digits, monkeypatch):
-    planned = measure.expand(measure.TABLE_2)["k=10, a quarter", 0]
+    planned = measure.expand(measure.HALF)["k=10, half", 0]
     brief = planned.model_copy(
         update={"training": planned.training.model_copy(update={"epochs": 2})}
     )
-    monkeypatch.setattr(measure, "expand", lambda plan: {("k=10, a quarter", 0): brief})
-    rows = pd.DataFrame(measure.quarter(digits))
+    monkeypatch.setattr(measure, "expand", lambda plan: {("k=10, half", 0): brief})
+    rows = pd.DataFrame(measure.half(digits))
     about = rows[["method", "k", "seed"]].drop_duplicates().to_numpy().tolist()
-    assert about == [["k-sparse, a quarter", 10, 0]]
+    assert about == [["k-sparse, half as long", 10, 0]]
     run = build(brief, digits)
     run.fit()
     expected = list(measure.coded(run.model.encode, run.model.decode, digits))
@@ -191,7 +191,7 @@ def test_a_scan_is_counted_without_header_and_end():
 
 def test_the_table_holds_all_methods(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "k_sparse", lambda sweep: iter([{"k": 1, "mse": 1 / 3}]))
-    monkeypatch.setattr(measure, "quarter", lambda digits: iter([{"k": 10, "mse": 2 / 3}]))
+    monkeypatch.setattr(measure, "half", lambda digits: iter([{"k": 10, "mse": 2 / 3}]))
     table = tmp_path / "table.csv"
     measure.rates(table, SimpleNamespace(dataset=digits))
     rows = pd.read_csv(table, comment="#")
