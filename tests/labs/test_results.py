@@ -42,6 +42,9 @@ def test_rates_are_those_of_the_sweep_for_every_step_and_quality():
     wanted = [(n.k, n.seed, step) for n in networks for step in measure.STEPS]
     found = zip(of_networks.k, of_networks.seed, of_networks.step, strict=True)
     assert list(found) == wanted
+    half = rows[rows.method == "k-sparse, half as long"]
+    assert tuple(half.step) == measure.STEPS
+    assert set(zip(half.k, half.seed, strict=True)) == {(10, 0)}
     counts = rows.method.value_counts()
     assert {name: counts[name] for name in counts.index if name.startswith("PCA")} == {
         "PCA, 100 axes": len(measure.STEPS),
