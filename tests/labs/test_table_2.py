@@ -106,6 +106,7 @@ def test_between_two_weights_lies_the_share_of_the_way(monkeypatch):
 def test_a_verdict_draws_seeds_and_digits(monkeypatch):
     rng = np.random.default_rng(0)
     ours, theirs = rng.normal(size=(5, 50)), 0.3 + rng.normal(size=(3, 50))
+    monkeypatch.setattr(measure, "SEEDS", {"once": (0, 1, 2)})
     monkeypatch.setattr(measure, "of_networks", lambda k, budget, what: {"test": ours})
     monkeypatch.setattr(
         measure, "rival", lambda name, k, seed, setting, budget: {"test": theirs[seed]}
