@@ -17,7 +17,7 @@ from ksae_lab.nn.rows import unit_rows
 class MatchingPursuitAutoencoder(Coder):
     """k times, the atom that agrees best with what is left draws as much of it as it can.
 
-        r₀ = x − b    i = argmax |W rₜ|    a = wᵢ · rₜ    zᵢ += a    rₜ₊₁ = rₜ − a wᵢ
+        r₀ = x − b    i = argmax abs(W rₜ)    a = wᵢ · rₜ    zᵢ += a    rₜ₊₁ = rₜ − a wᵢ
         x̂  = z W + b
 
     x and x̂ have shape (batch, d), z (batch, n), W (n, d) with rows of length 1, b (d,). There is no
