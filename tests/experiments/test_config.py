@@ -82,6 +82,7 @@ def test_what_is_left_out_is_the_books_recipe(tmp_path):
             "epochs": 80,
             "batch_size": 64,
             "noise": 0.0,
+            "shifts": None,
             "engine": None,
             "dead_after": None,
         },
