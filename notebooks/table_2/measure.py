@@ -49,6 +49,9 @@ FEW = KS[:3]  # where a rival takes as many looks as there are active units, and
 TRIAL = 100
 BUDGETS = {"once": 1, "twice": 2}
 SEEDS = {"once": (0, 1), "twice": (0,)}
+# What a budget is: passes of a dictionary, rounds of NMF and K-SVD, epochs of the rest.
+PASSES, NMF_ROUNDS, KSVD_ROUNDS, MATCHING, PRICED_EPOCHS, RECIPE = 20, 200, 15, 60, 120, 240
+WEIGHTS = (0.15, 0.3, 0.6, 1.2, 1.6, 2.4)  # of L1
 PLANS = [Path(__file__).with_name(f"{name}.yaml") for name in ("half", "table", "twice")]
 
 Setting = tuple[float, ...]  # what was chosen for a rival
@@ -110,7 +113,7 @@ def dictionary(seed: int, setting: Setting, budget: int) -> tuple[np.ndarray, np
         UNITS,
         alpha=alpha,
         batch_size=256,
-        max_iter=20 * budget // COPIES,
+        max_iter=PASSES * budget // COPIES,
         tol=0,
         max_no_improvement=None,
         random_state=seed,
@@ -136,8 +139,8 @@ def raw(k: int, seed: int, setting: Setting, budget: int, *, signed: bool = True
 
 @memory.cache
 def parts_of_digits(seed: int, moved: float, budget: int) -> np.ndarray:
-    """NMF's atoms, after 200 rounds a budget."""
-    learner = NMF(UNITS, init="nndsvda", max_iter=200 * budget, tol=0, random_state=seed)
+    """NMF's atoms, after `NMF_ROUNDS` a budget."""
+    learner = NMF(UNITS, init="nndsvda", max_iter=NMF_ROUNDS * budget, tol=0, random_state=seed)
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # as it should
         return unit_rows(learner.fit(heap(seed, bool(moved))).components_)
 
@@ -157,7 +160,7 @@ def by_k_svd(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
     rng, copies = np.random.default_rng(seed), 2 if moved else 1
     x = heap(seed, bool(moved))[: copies * len(digits().x_train)]
     start = x[rng.choice(len(x), UNITS, replace=False)] - x.mean(axis=0)
-    *_, (W, mean) = islice(ksvd(x, start, x.mean(axis=0), k), 15 * budget)
+    *_, (W, mean) = islice(ksvd(x, start, x.mean(axis=0), k), KSVD_ROUNDS * budget)
     return coded(W, mean, k)
 
 
@@ -167,7 +170,7 @@ def matching(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
     rng, x = np.random.default_rng(seed), digits().x_train
     model = MatchingPursuitAutoencoder(x.shape[1], UNITS, k, rng=rng)
     model.init_from_data(x, rng)
-    trained(model, rate, 60 * budget, rng, noise=0.1)
+    trained(model, rate, MATCHING * budget, rng, noise=0.1)
     return model.reconstruct
 
 
@@ -189,13 +192,10 @@ def priced(weight: float, seed: int, budget: int) -> dict[str, tuple[float, np.n
     rng, x = np.random.default_rng(seed), digits().x_train
     model = KSparseAutoencoder(x.shape[1], UNITS, UNITS, auxiliary_losses=[L1(weight)], rng=rng)
     model.init_from_data(x, rng)
-    trained(model, 0.008, 120 * budget, rng, noise=0.05)
+    trained(model, 0.008, PRICED_EPOCHS * budget, rng, noise=0.05)
     errors = of_parts(model.reconstruct)
     parts = {"validation": digits().x_val, "test": digits().x_test}
     return {p: ((model.encode(x) != 0).sum(axis=1).mean(), errors[p]) for p, x in parts.items()}
-
-
-WEIGHTS = (0.15, 0.3, 0.6, 1.2, 1.6, 2.4)
 
 
 def between_prices(k: int, seed: int, budget: int) -> Errors:
@@ -234,7 +234,7 @@ def recipe(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
         "model": {"k": k, "start": "mean"},
         "auxk": {"k_aux": UNITS // 2},
         "optimizer": {"learning_rate": setting[0], "decay_from": 0.8},
-        "training": {"epochs": LONG * budget, "batch_size": 128, "shifts": 0.5},
+        "training": {"epochs": RECIPE * budget, "batch_size": 128, "shifts": 0.5},
     }
     run = build(Experiment.model_validate(settings), digits())
     run.quiet = True
@@ -242,7 +242,6 @@ def recipe(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
     return run.model.reconstruct
 
 
-LONG = 240  # epochs of the network's own table, and of the recipe
 RIVALS: dict[str, tuple[tuple[int, ...], Callable[..., Reconstruct]]] = {
     "PCA": (KS, pca),
     "PCA, own k": (KS, partial(pca, own=True)),
@@ -343,6 +342,12 @@ def network_jobs(plan: Path) -> Iterator[Job]:
         yield Job(variant, seed, experiment.hash, partial(row, experiment))
 
 
+def known(name: str, setting: Setting) -> str:
+    """What a rival's row depends on, written out."""
+    budgets = PASSES, NMF_ROUNDS, KSVD_ROUNDS, MATCHING, PRICED_EPOCHS, RECIPE
+    return f"{name} {setting} {UNITS} {COPIES} {WEIGHTS} {budgets}"
+
+
 def mean_errors(name: str, k: int, seed: int, setting: Setting, budget: int) -> Row:
     """One row: the mean errors of a rival, and the seconds of the processor."""
     started = time.process_time()
@@ -358,7 +363,7 @@ def trial_jobs() -> Iterator[Job]:
             for setting in settings:
                 job = partial(mean_errors, name, k, TRIAL, setting, 1)
                 text = " ".join(f"{number:g}" for number in setting)
-                yield Job(f"{name}, k={k}: {text}", TRIAL, hash_of(name), job)
+                yield Job(f"{name}, k={k}: {text}", TRIAL, hash_of(known(name, setting)), job)
 
 
 def contests() -> Iterator[tuple[str, int, Setting]]:
@@ -376,7 +381,7 @@ def rival_jobs() -> Iterator[Job]:
         for name, k, setting in contests():
             for seed in SEEDS[budget]:
                 job = partial(mean_errors, name, k, seed, setting, times)
-                yield Job(f"{name}, k={k}, {budget}", seed, hash_of(f"{name} {setting}"), job)
+                yield Job(f"{name}, k={k}, {budget}", seed, hash_of(known(name, setting)), job)
 
 
 def verdict(what: str, name: str, k: int, setting: Setting, budget: str) -> Row:
@@ -400,8 +405,8 @@ def verdict_jobs() -> Iterator[Job]:
                     variants = planned().items()
                     ours = [e.hash for (variant, _), e in variants if variant == f"k={k}, {budget}"]
                     job = partial(verdict, what, name, k, setting, budget)
-                    known = hash_of(f"{ours} {name} {setting}")
-                    yield Job(f"{what} against {name}, k={k}, {budget}", 0, known, job)
+                    settings = hash_of(f"{ours} {SEEDS[budget]} {known(name, setting)}")
+                    yield Job(f"{what} against {name}, k={k}, {budget}", 0, settings, job)
 
 
 PURSUED = ("raw digits + OMP", "dictionary + OMP", "K-SVD + OMP")  # without a sign, as ours then

@@ -134,3 +134,24 @@ def test_every_rival_has_the_setting_that_validation_preferred():
             assert best["variant"].endswith(f": {text}")
         else:
             assert setting == ()
+
+
+@pytest.mark.parametrize(
+    ("constant", "value", "tables"),
+    [
+        ("PASSES", 21, ("trials", "rivals", "verdicts")),
+        ("WEIGHTS", (1, 2), ("trials", "rivals", "verdicts")),
+        ("SEEDS", {"once": (0, 1, 2), "twice": (0, 1)}, ("verdicts",)),
+    ],
+)
+def test_rows_are_measured_again_when_a_budget_or_the_seeds_change(
+    monkeypatch, constant, value, tables
+):
+    def hashes(table):
+        return {(j.variant, j.seed): j.settings for j in measure.TABLES[f"{table}.csv"]()}
+
+    before = {table: hashes(table) for table in tables}
+    monkeypatch.setattr(measure, constant, value)
+    for table in tables:
+        after = hashes(table)
+        assert all(after[key] != settings for key, settings in before[table].items())
