@@ -160,6 +160,24 @@ class DeCov:
         return value, {"z": self.weight * 2 / len(centred) * centred @ between}
 
 
+class L1:
+    """Activity costs: weight · the mean over images of Σᵢ abs(zᵢ).
+
+    Raises what `DeCov` raises.
+
+    Source: Olshausen & Field (1996) for a price on activity.
+    Lab 2.
+    """
+
+    def __init__(self, weight: float):
+        self.weight = not_negative(weight, "weight")
+
+    def __call__(self, forward: ForwardPass) -> tuple[float, Gradients]:
+        """The value, a scalar, and the gradient for "z" (batch, n), which is 0 where z is."""
+        weight, z = self.weight / len(forward.z), forward.z
+        return weight * float(np.abs(z).sum()), {"z": weight * np.sign(z)}
+
+
 class L0:
     """Active units cost: weight · the mean number of units above their threshold in an image.
 

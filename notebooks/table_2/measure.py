@@ -10,39 +10,25 @@ left open was chosen by validation digits, with a seed that is used nowhere else
 """
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.decomposition import NMF, PCA, MiniBatchDictionaryLearning
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import orthogonal_mp_gram
 
 from ksae_lab.data.datasets import load_dataset
-from ksae_lab.data.shifts import shifted
-from ksae_lab.evaluation.metrics import squared_errors
+from ksae_lab.evaluation.metrics import active_units, squared_errors
 from ksae_lab.evaluation.statistics import difference
+from ksae_lab.experiments import rival_atoms, rival_networks
 from ksae_lab.experiments.build import build
+from ksae_lab.experiments.rival_atoms import Atoms, Reconstruct, by_omp
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.experiments.tables import Job, Key, Row, expand, hash_of
-from ksae_lab.inference.ksvd import ksvd
-from ksae_lab.inference.pursuit import nonnegative_omp
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.models.matching_pursuit import MatchingPursuitAutoencoder
-from ksae_lab.nn.auxiliary_losses import Gradients
-from ksae_lab.nn.module import ForwardPass
-from ksae_lab.nn.rows import unit_rows
-from ksae_lab.nn.topk import top_k_mask
-from ksae_lab.training.callbacks import InputNoise, PixelShifts, Scheduled
-from ksae_lab.training.loop import fit
-from ksae_lab.training.optimizers import Adam
-from ksae_lab.training.schedules import linear
 
 KS, UNITS, COPIES = (5, 10, 20, 30, 50), 100, 4
 FEW = KS[:3]  # where a rival takes as many looks as there are active units, and learns through them
@@ -51,12 +37,12 @@ BUDGETS = {"once": 1, "twice": 2}
 SEEDS = {"once": (0, 1), "twice": (0,)}
 # What a budget is: passes of a dictionary, rounds of NMF and K-SVD, epochs of the rest.
 PASSES, NMF_ROUNDS, KSVD_ROUNDS, MATCHING, PRICED_EPOCHS, RECIPE = 20, 200, 15, 60, 120, 240
+LARGE, SMALL = 512, 128  # batches
 WEIGHTS = (0.15, 0.3, 0.6, 1.2, 1.6, 2.4)  # of L1
 PLANS = [Path(__file__).with_name(f"{name}.yaml") for name in ("half", "table", "twice")]
 
 Setting = tuple[float, ...]  # what was chosen for a rival
 Errors = dict[str, np.ndarray]  # of each image (images,), by part
-Reconstruct = Callable[[np.ndarray], np.ndarray]
 
 memory = joblib.Memory(Path(__file__).parents[2] / "runs" / "lab_2", verbose=0)
 digits = cache(load_dataset)
@@ -68,137 +54,76 @@ def of_parts(reconstruct: Reconstruct) -> Errors:
     return {part: squared_errors(x.astype(float), reconstruct(x)) for part, x in parts.items()}
 
 
-def heap(seed: int, moved: bool) -> np.ndarray:
-    """`COPIES` of the training digits (samples, d), moved as those of a batch are, or not."""
-    rng, x = np.random.default_rng(seed), digits().x_train
-    share = 0.5 if moved else 0
-    copies = [shifted(x, digits().image or (), share, rng) for _ in range(COPIES)]
-    return np.concatenate(copies).astype(float)
-
-
-def coded(W: np.ndarray, mean: np.ndarray, k: int, *, signed: bool = True) -> Reconstruct:
-    """What pursuit draws with k of the atoms W (n, d)."""
-
-    def reconstruct(x: np.ndarray) -> np.ndarray:
-        if not signed:
-            return mean + nonnegative_omp(x - mean, W, k) @ W
-        gram, drive = W @ W.T, W @ (x - mean).T
-        return mean + orthogonal_mp_gram(gram, drive, n_nonzero_coefs=k).T @ W
-
-    return reconstruct
-
-
 # The rivals. Each is called with k, seed, setting and budget, and is trained from nothing.
 
 
-def pca(k: int, seed: int, setting: Setting, budget: int, *, own: bool = False) -> Reconstruct:
+def pca(k: int, seed: int, setting: Setting, budget: int, *, own: bool = False) -> Errors:
     """PCA's first k axes, or of its first hundred each image's own k."""
     (moved,) = setting
-    fitted = PCA(UNITS, svd_solver="full").fit(heap(seed, bool(moved)))
+    x = rival_atoms.heap(digits(), seed, bool(moved), COPIES)
+    return of_parts(rival_atoms.pca(x, UNITS, k, own=own))
 
-    def reconstruct(x: np.ndarray) -> np.ndarray:
-        scores = fitted.transform(x.astype(float))
-        mask = top_k_mask(scores, k, by="magnitude") if own else np.arange(UNITS) < k
-        return fitted.inverse_transform(np.where(mask, scores, 0))
 
-    return reconstruct
+def raw(k: int, seed: int, setting: Setting, budget: int, *, signed: bool = True) -> Errors:
+    """A hundred training digits less the mean as they are, with pursuit."""
+    return of_parts(by_omp(rival_atoms.raw(digits().x_train, UNITS, seed), k, signed=signed))
 
 
 @memory.cache
-def dictionary(seed: int, setting: Setting, budget: int) -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's atoms and the mean: its early stop off, twenty passes a budget."""
+def dictionary(seed: int, setting: Setting, budget: int) -> Atoms:
+    """scikit-learn's atoms, whatever k: twenty passes a budget."""
     alpha, moved = setting
-    x = heap(seed, bool(moved))
-    learner = MiniBatchDictionaryLearning(
-        UNITS,
-        alpha=alpha,
-        batch_size=256,
-        max_iter=PASSES * budget // COPIES,
-        tol=0,
-        max_no_improvement=None,
-        random_state=seed,
-        fit_algorithm="cd",  # the same codes as by LARS, ten times as fast
-    )
-    return learner.fit(x - x.mean(axis=0)).components_, x.mean(axis=0)
+    x = rival_atoms.heap(digits(), seed, bool(moved), COPIES)
+    return rival_atoms.dictionary(x, UNITS, alpha, PASSES * budget // COPIES, seed)
 
 
-def learned(
-    k: int, seed: int, setting: Setting, budget: int, *, signed: bool = True
-) -> Reconstruct:
+def learned(k: int, seed: int, setting: Setting, budget: int, *, signed: bool = True) -> Errors:
     """scikit-learn's dictionary with pursuit."""
-    return coded(*dictionary(seed, setting, budget), k, signed=signed)
-
-
-def raw(k: int, seed: int, setting: Setting, budget: int, *, signed: bool = True) -> Reconstruct:
-    """A hundred training digits less the mean as they are: nothing is learned."""
-    x = digits().x_train.astype(float)
-    drawn = np.random.default_rng(seed).choice(len(x), UNITS, replace=False)
-    mean = x.mean(axis=0)
-    return coded(unit_rows(x[drawn] - mean), mean, k, signed=signed)
+    return of_parts(by_omp(dictionary(seed, setting, budget), k, signed=signed))
 
 
 @memory.cache
-def parts_of_digits(seed: int, moved: float, budget: int) -> np.ndarray:
-    """NMF's atoms, after `NMF_ROUNDS` a budget."""
-    learner = NMF(UNITS, init="nndsvda", max_iter=NMF_ROUNDS * budget, tol=0, random_state=seed)
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # as it should
-        return unit_rows(learner.fit(heap(seed, bool(moved))).components_)
+def factors(seed: int, moved: float, budget: int) -> Atoms:
+    """NMF's atoms, whatever k."""
+    x = rival_atoms.heap(digits(), seed, bool(moved), COPIES)
+    return rival_atoms.factors(x, UNITS, NMF_ROUNDS * budget, seed)
 
 
-def factors(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
+def by_nmf(k: int, seed: int, setting: Setting, budget: int) -> Errors:
     """NMF's atoms with pursuit that may not take away, for digits that keep their mean."""
-    W = parts_of_digits(seed, *setting, budget)
-    return coded(W, np.zeros(W.shape[1]), k, signed=False)
+    return of_parts(by_omp(factors(seed, *setting, budget), k, signed=False))
 
 
-def by_k_svd(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
-    """K-SVD with the very k, from a hundred digits, fifteen rounds a budget, with pursuit.
-
-    Of digits that move it sees two copies, else one: pursuit takes its time.
-    """
+def by_k_svd(k: int, seed: int, setting: Setting, budget: int) -> Errors:
+    """K-SVD with the very k: of digits that move it sees two copies, as pursuit takes its time."""
     (moved,) = setting
-    rng, copies = np.random.default_rng(seed), 2 if moved else 1
-    x = heap(seed, bool(moved))[: copies * len(digits().x_train)]
-    start = x[rng.choice(len(x), UNITS, replace=False)] - x.mean(axis=0)
-    *_, (W, mean) = islice(ksvd(x, start, x.mean(axis=0), k), KSVD_ROUNDS * budget)
-    return coded(W, mean, k)
+    x = rival_atoms.heap(digits(), seed, bool(moved), 2 if moved else 1)
+    return of_parts(by_omp(rival_atoms.k_svd(x, UNITS, k, KSVD_ROUNDS * budget, seed), k))
 
 
-def matching(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
-    """A matching-pursuit autoencoder, with the network's noise and moves."""
-    (rate,) = setting
-    rng, x = np.random.default_rng(seed), digits().x_train
-    model = MatchingPursuitAutoencoder(x.shape[1], UNITS, k, rng=rng)
-    model.init_from_data(x, rng)
-    trained(model, rate, MATCHING * budget, rng, noise=0.1)
-    return model.reconstruct
+def matching(k: int, seed: int, setting: Setting, budget: int) -> Errors:
+    """A matching-pursuit autoencoder."""
+    options = {"rate": setting[0], "epochs": MATCHING * budget, "batch_size": LARGE, "seed": seed}
+    return of_parts(rival_networks.matching(digits(), UNITS, k, **options).reconstruct)
 
 
-class L1:
-    """The sum of a code, weighted: a mean over images and pixels, as the error is."""
-
-    def __init__(self, weight: float):
-        self.weight = weight
-
-    def __call__(self, forward: ForwardPass) -> tuple[float, Gradients]:
-        """The term and its gradient for z (batch, n), which is nowhere negative."""
-        weight = self.weight / forward.x.size
-        return weight * float(forward.z.sum()), {"z": np.full_like(forward.z, weight)}
+def recipe(k: int, seed: int, setting: Setting, budget: int) -> Errors:
+    """A top-k network by the recipe of language models."""
+    options = {"rate": setting[0], "epochs": RECIPE * budget, "batch_size": SMALL, "seed": seed}
+    return of_parts(rival_networks.recipe(digits(), UNITS, k, **options).reconstruct)
 
 
 @memory.cache
-def priced(weight: float, seed: int, budget: int) -> dict[str, tuple[float, np.ndarray]]:
+def priced(weight: float, seed: int, budget: int) -> dict[str, tuple[float, Any]]:
     """A relu network that pays for activity: active units and the errors of each part."""
-    rng, x = np.random.default_rng(seed), digits().x_train
-    model = KSparseAutoencoder(x.shape[1], UNITS, UNITS, auxiliary_losses=[L1(weight)], rng=rng)
-    model.init_from_data(x, rng)
-    trained(model, 0.008, PRICED_EPOCHS * budget, rng, noise=0.05)
-    errors = of_parts(model.reconstruct)
+    options = {"rate": 0.008, "epochs": PRICED_EPOCHS * budget, "batch_size": LARGE, "seed": seed}
+    model = rival_networks.priced(digits(), UNITS, weight, **options)
     parts = {"validation": digits().x_val, "test": digits().x_test}
-    return {p: ((model.encode(x) != 0).sum(axis=1).mean(), errors[p]) for p, x in parts.items()}
+    errors = of_parts(model.reconstruct)
+    return {p: (active_units(model.encode(x)).mean(), errors[p]) for p, x in parts.items()}
 
 
-def between_prices(k: int, seed: int, budget: int) -> Errors:
+def between_prices(k: int, seed: int, setting: Setting, budget: int) -> Errors:
     """The errors of a relu network with the weight of L1 that gives k active units on average.
 
     Between two weights it takes each image's error at a share of the way, by log active units.
@@ -214,47 +139,19 @@ def between_prices(k: int, seed: int, budget: int) -> Errors:
     return result
 
 
-def trained(model: Any, rate: float, epochs: int, rng: np.random.Generator, noise: float) -> None:
-    """The network's own way to train, with Adam's rate falling in the second half."""
-    adam = Adam(rate)
-    falls = Scheduled(adam, "learning_rate", linear(rate, 0, begin=0.5))
-    callbacks = [PixelShifts(digits().image or ()), InputNoise(noise), falls]
-    options = {"epochs": epochs, "batch_size": 512, "rng": rng, "quiet": True}
-    fit(model, digits().x_train, optimizer=adam, callbacks=callbacks, **options)
-
-
-def recipe(k: int, seed: int, setting: Setting, budget: int) -> Reconstruct:
-    """A top-k network as OpenAI's and dictionary_learning's recipes have it.
-
-    Random unit rows, b_dec at the mean, dead units learn from the residual, no noise; the rate
-    falls in the last fifth.
-    """
-    settings = {
-        "seed": seed,
-        "model": {"k": k, "start": "mean"},
-        "auxk": {"k_aux": UNITS // 2},
-        "optimizer": {"learning_rate": setting[0], "decay_from": 0.8},
-        "training": {"epochs": RECIPE * budget, "batch_size": 128, "shifts": 0.5},
-    }
-    run = build(Experiment.model_validate(settings), digits())
-    run.quiet = True
-    run.fit()
-    return run.model.reconstruct
-
-
-RIVALS: dict[str, tuple[tuple[int, ...], Callable[..., Reconstruct]]] = {
+RIVALS: dict[str, tuple[tuple[int, ...], Callable[..., Errors]]] = {
     "PCA": (KS, pca),
     "PCA, own k": (KS, partial(pca, own=True)),
     "raw digits + OMP": (KS, raw),
     "raw digits + OMP, non-negative": (KS, partial(raw, signed=False)),
-    "NMF + OMP, non-negative": (KS, factors),
+    "NMF + OMP, non-negative": (KS, by_nmf),
     "dictionary + OMP": (KS, learned),
     "dictionary + OMP, non-negative": (KS, partial(learned, signed=False)),
     "K-SVD + OMP": (FEW, by_k_svd),
     "matching pursuit": (FEW, matching),
     "top-k recipe": (KS, recipe),
+    "relu and L1": (KS, between_prices),
 }
-PRICED = "relu and L1"
 # What is left open, for validation digits to choose in trials.csv: rates, weights of the penalty,
 # and whether the digits move (1) or not (0).
 OPEN: dict[str, tuple[Setting, ...]] = {
@@ -285,9 +182,7 @@ def preferred() -> dict[tuple[str, int], Setting]:
 @memory.cache
 def rival(name: str, k: int, seed: int, setting: Setting, budget: int) -> Errors:
     """The errors of a rival, trained."""
-    if name == PRICED:
-        return between_prices(k, seed, budget)
-    return of_parts(RIVALS[name][1](k, seed, setting, budget))
+    return RIVALS[name][1](k, seed, setting, budget)
 
 
 @memory.cache
@@ -300,10 +195,10 @@ def network(experiment: str) -> dict[str, Any]:
     seconds = time.process_time() - started
     model = run.model
     assert isinstance(model, KSparseAutoencoder)
-    W, mean = model.W_dec.astype(float), model.b_dec.astype(float)
+    atoms = Atoms(model.W_dec.astype(float), model.b_dec.astype(float))
     return {
         "one pass": of_parts(model.reconstruct),
-        "atoms + OMP": of_parts(coded(W, mean, model.k)),
+        "atoms + OMP": of_parts(by_omp(atoms, model.k)),
         "curve": history.validation,
         "seconds": seconds,
         "dead": run.history.logs["dead"][-1],
@@ -372,7 +267,6 @@ def contests() -> Iterator[tuple[str, int, Setting]]:
     for name, (ks, _) in RIVALS.items():
         own = name if name in OPEN else name.removesuffix(", non-negative")
         yield from ((name, k, chosen.get((own, k), ())) for k in ks)
-    yield from ((PRICED, k, ()) for k in KS)
 
 
 def rival_jobs() -> Iterator[Job]:

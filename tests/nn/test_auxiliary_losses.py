@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.nn.auxiliary_losses import AuxK, DeCov, OfUnits, add_up, in_full
+from ksae_lab.nn.auxiliary_losses import L1, AuxK, DeCov, OfUnits, add_up, in_full
 from ksae_lab.nn.module import ForwardPass
 
 B, D, N = 6, 5, 8
@@ -48,6 +48,7 @@ def slopes(term, seen_, name, epsilon=1e-6):
         (AuxK(Monitor(0, 3, 4, 7), k_aux=2), ["h", "W_dec"]),
         (AuxK(Monitor(2, 5), k_aux=512, weight=3.0), ["h", "W_dec"]),
         (DeCov(1.3), ["z"]),
+        (L1(0.7), ["z"]),
     ],
 )
 def test_gradients_agree_with_central_differences(term, names, seed):

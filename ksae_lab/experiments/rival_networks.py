@@ -1,0 +1,109 @@
+"""Rivals of a k-sparse network that take steps as it does: the same batches, moves and updates."""
+
+from typing import Any
+
+import numpy as np
+
+from ksae_lab.data.datasets import Dataset
+from ksae_lab.experiments.build import build
+from ksae_lab.experiments.settings import Experiment
+from ksae_lab.models.k_sparse import KSparseAutoencoder
+from ksae_lab.models.matching_pursuit import MatchingPursuitAutoencoder
+from ksae_lab.nn.auxiliary_losses import L1
+from ksae_lab.training.callbacks import InputNoise, PixelShifts, Scheduled
+from ksae_lab.training.loop import fit
+from ksae_lab.training.optimizers import Adam
+from ksae_lab.training.schedules import linear
+
+SHIFTS = 0.5  # of the images of a batch
+
+
+def matching(
+    dataset: Dataset,
+    n_units: int,
+    k: int,
+    *,
+    rate: float,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+) -> MatchingPursuitAutoencoder:
+    """A matching-pursuit autoencoder, trained with noise and moves.
+
+    Lab 2.
+    """
+    rng = np.random.default_rng(seed)
+    model = MatchingPursuitAutoencoder(dataset.x_train.shape[1], n_units, k, rng=rng)
+    _train(model, dataset, rate, epochs, batch_size, 0.1, rng)
+    return model
+
+
+def priced(
+    dataset: Dataset,
+    n_units: int,
+    weight: float,
+    *,
+    rate: float,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+) -> KSparseAutoencoder:
+    """A relu network without a k, which pays for activity, trained with noise and moves.
+
+    Lab 2.
+    """
+    rng, d = np.random.default_rng(seed), dataset.x_train.shape[1]
+    # The error is a mean over images and pixels; so is the price.
+    price = L1(weight / d)
+    model = KSparseAutoencoder(d, n_units, n_units, auxiliary_losses=[price], rng=rng)
+    _train(model, dataset, rate, epochs, batch_size, 0.05, rng)
+    return model
+
+
+def recipe(
+    dataset: Dataset,
+    n_units: int,
+    k: int,
+    *,
+    rate: float,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+) -> KSparseAutoencoder:
+    """A top-k network as OpenAI's and dictionary_learning's recipes have it, with moves.
+
+    Random unit rows, b_dec at the mean, dead units learn from the residual, no noise; the rate
+    falls in the last fifth.
+
+    Source: Gao et al. (2024).
+    Lab 2.
+    """
+    settings = {
+        "seed": seed,
+        "model": {"n_units": n_units, "k": k, "start": "mean"},
+        "auxk": {"k_aux": n_units // 2},
+        "optimizer": {"learning_rate": rate, "decay_from": 0.8},
+        "training": {"epochs": epochs, "batch_size": batch_size, "shifts": SHIFTS},
+    }
+    run = build(Experiment.model_validate(settings), dataset)
+    run.quiet = True
+    run.fit()
+    assert isinstance(run.model, KSparseAutoencoder)
+    return run.model
+
+
+def _train(
+    model: Any,
+    dataset: Dataset,
+    rate: float,
+    epochs: int,
+    batch_size: int,
+    noise: float,
+    rng: np.random.Generator,
+) -> None:
+    model.init_from_data(dataset.x_train, rng)
+    adam = Adam(rate)
+    falls = Scheduled(adam, "learning_rate", linear(rate, 0, begin=0.5))
+    callbacks = [PixelShifts(dataset.image or (), SHIFTS), InputNoise(noise), falls]
+    options = {"epochs": epochs, "batch_size": batch_size, "rng": rng, "quiet": True}
+    fit(model, dataset.x_train, optimizer=adam, callbacks=callbacks, **options)

@@ -1,0 +1,334 @@
+"""Lab 12's tables: hundreds and thousands of units, of few images and of many.
+
+A row of `table.csv` is a network: what it learned from, n, k and a seed. It has the errors of
+`SHOWN` test images and of as many training images; `gap.csv` has better codes for the same atoms.
+`longer.csv` has some of them with twice the updates. `rivals.csv` has what else draws
+with k of n, and `verdicts.csv` who is ahead: of a rival, and of the same network with fewer units.
+What these need, the error of each image, is kept in `runs/lab_12`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import islice, product
+from pathlib import Path
+
+import joblib
+import numpy as np
+from sklearn.linear_model import orthogonal_mp_gram
+
+from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.evaluation.metrics import dead_units, squared_errors
+from ksae_lab.evaluation.statistics import difference
+from ksae_lab.experiments import rival_atoms, rival_networks
+from ksae_lab.experiments.build import build
+from ksae_lab.experiments.rival_atoms import Reconstruct, by_omp
+from ksae_lab.experiments.settings import Experiment
+from ksae_lab.experiments.tables import Job, Row, hash_of
+from ksae_lab.inference.pursuit import nonnegative_omp, pursuit, refit
+from ksae_lab.models.k_sparse import KSparseAutoencoder
+
+SHOWN, SEARCHED, STEPS = 1000, 500, 3  # test images; those that are searched, and for how long
+BATCH, RATE = 128, 0.004
+KS, K, FEW = (5, 10, 20, 50), 10, 100
+# n and k for digits, the widest with two k only, for they take their time; and n for clothes.
+SIZES = [*product((FEW, 400, 1000), KS), (4000, K), (4000, 50)]
+CLOTHES = (FEW, 1000, 4000)
+SEEDS, CLOTHES_SEEDS, TRIAL = (0, 1), (0,), 100
+# Where a network's images come from, how many, and the epochs that make some 3,400 updates.
+IMAGES = {
+    "3,500 digits": ("mnist5k", 3_500, 120),
+    "3,500 clothes": ("fashion_mnist", 3_500, 120),
+    "14,000 clothes": ("fashion_mnist", 14_000, 31),
+    "50,000 clothes": ("fashion_mnist", 50_000, 9),
+}
+DIGITS = "3,500 digits"
+
+memory = joblib.Memory(Path(__file__).parents[2] / "runs" / "lab_12", verbose=0)
+Errors = np.ndarray  # of each test image (images,)
+
+
+@cache
+def images(name: str) -> Dataset:
+    """The images of this name: the first ones of each part."""
+    data, count, _ = IMAGES[name]
+    whole, few = load_dataset(data), {"train": count, "val": SHOWN, "test": SHOWN}
+    parts = {
+        f"{of}_{part}": getattr(whole, f"{of}_{part}")[:n] for part, n in few.items() for of in "xy"
+    }
+    return replace(whole, **parts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network to train: on what, its size, how it is trained."""
+
+    images: str
+    n: int
+    k: int
+    seed: int
+    noise: float
+    moves: float | None
+    signed: bool = False
+    budget: int = 1
+
+    @property
+    def experiment(self) -> Experiment:
+        """All its settings."""
+        epochs = IMAGES[self.images][2] * self.budget
+        signed = {"activation": "linear", "by": "magnitude"} if self.signed else {}
+        length = {"epochs": epochs, "batch_size": BATCH, "engine": "auto"}
+        return Experiment.model_validate(
+            {
+                "data": IMAGES[self.images][0],
+                "seed": self.seed,
+                "model": {"n_units": self.n, "k": self.k} | signed,
+                "optimizer": {"learning_rate": RATE},
+                "training": length | {"noise": self.noise, "shifts": self.moves},
+            }
+        )
+
+    @property
+    def name(self) -> str:
+        """What tells the row from others of its seed."""
+        return f"{self.images}, n={self.n}, k={self.k}"
+
+    @property
+    def settings(self) -> str:
+        """The hash of all that decides the row."""
+        return hash_of(f"{self.images} {self.experiment.hash} {SHOWN}")
+
+
+# What validation images preferred, in choice.csv, of_images.csv and, with 100 units, in Lab 2.
+def noise_and_signs(n: int, k: int) -> tuple[float, float, bool]:
+    """Noise, the share of digits that move, and whether units may be negative."""
+    noise = 0.15 if (n, k) == (FEW, KS[0]) else 0.1
+    return noise, 0.5 if n == FEW else 0.9, k > K
+
+
+def plans() -> list[Plan]:
+    """The networks of the table: seed by seed, so that what is there is of whole seeds."""
+    found = []
+    for seed, (n, k) in product(SEEDS, SIZES):
+        noise, moves, signed = noise_and_signs(n, k)
+        found.append(Plan(DIGITS, n, k, seed, noise, moves, signed))
+    for seed, name, n in product(CLOTHES_SEEDS, OF_CLOTHES, CLOTHES):
+        found.append(Plan(name, n, K, seed, *OF_CLOTHES[name]))
+    return found
+
+
+OF_CLOTHES: dict[str, tuple[float, float | None]] = {
+    "3,500 clothes": (0.1, 0.9),
+    "14,000 clothes": (0.1, 0.9),
+    "50,000 clothes": (0.1, None),
+}
+
+
+def trained(plan: Plan) -> tuple[Row, KSparseAutoencoder]:
+    """A trained network, and the first columns of its row."""
+    return _trained(plan.images, plan.experiment.model_dump_json())
+
+
+@memory.cache
+def _trained(name: str, experiment: str) -> tuple[Row, KSparseAutoencoder]:
+    started, data = time.process_time(), images(name)
+    run = build(Experiment.model_validate_json(experiment), data)
+    run.quiet = True
+    curve = run.fit().validation
+    seconds, model = time.process_time() - started, run.model
+    assert isinstance(model, KSparseAutoencoder)
+    at = np.linspace(0, len(curve), 7)[1:].astype(int)
+    row = {
+        "validation": model.error(data.x_val),
+        "training": model.error(data.x_train[:SHOWN]),
+        "dead": dead_units(model.encode(data.x_train)),
+        "seconds": round(seconds, 1),
+        "curve": " ".join(f"{curve[epoch - 1]:.5f}" for epoch in at),
+    }
+    return row, model
+
+
+def errors(plan: Plan) -> Errors:
+    """The errors of one pass for each test image."""
+    _, model = trained(plan)
+    x = images(plan.images).x_test
+    return squared_errors(x.astype(float), model.reconstruct(x))
+
+
+def gap(plan: Plan) -> Row:
+    """One row: the errors of `SEARCHED` test images by the way to a code for the same atoms.
+
+    `least` is the best of the three pursuits that may take away, image by image.
+    """
+    _, model = trained(plan)
+    x = images(plan.images).x_test[:SEARCHED].astype(float)
+    W, mean, z = model.W_dec.astype(float), model.b_dec.astype(float), model.encode(x)
+    x = x - mean
+    codes = {
+        "one_pass": z,
+        "values": refit(x, W, z != 0, nonnegative=True),
+        "signed_values": refit(x, W, z != 0),
+        "nonnegative_omp": nonnegative_omp(x, W, model.k),
+        "omp": orthogonal_mp_gram(W @ W.T, W @ x.T, n_nonzero_coefs=model.k).T,
+    }
+    for start, name in {"one_pass": "from_code", "omp": "from_omp"}.items():
+        *_, codes[name] = islice(pursuit(x, W, model.k, codes[start]), STEPS)
+    by_way = {way: squared_errors(x, code @ W) for way, code in codes.items()}
+    least = np.minimum.reduce([by_way[way] for way in ("omp", "from_code", "from_omp")])
+    return {way: of.mean() for way, of in by_way.items()} | {"least": least.mean()}
+
+
+def row_of(plan: Plan) -> Row:
+    """A network's row."""
+    return trained(plan)[0] | {"test": errors(plan).mean()}
+
+
+def table_jobs(budget: int = 1) -> Iterator[Job]:
+    """The networks of the table; with twice the updates those of seed 0 with ten units."""
+    for plan in plans():
+        if budget == 1 or (plan.images == DIGITS and plan.seed == 0 and plan.k == K):
+            plan = replace(plan, budget=budget)
+            yield Job(plan.name, plan.seed, plan.settings, partial(row_of, plan))
+
+
+def gap_jobs() -> Iterator[Job]:
+    """What one pass leaves to a search, for the networks of digits."""
+    for plan in plans():
+        if plan.images == DIGITS and plan.seed == 0:
+            settings = hash_of(f"{plan.settings} {SEARCHED} {STEPS}")
+            yield Job(plan.name, plan.seed, settings, partial(gap, plan))
+
+
+def of_images_jobs() -> Iterator[Job]:
+    """Should clothes move? Asked of few and of many, with 1,000 units."""
+    for name in ("3,500 clothes", "50,000 clothes"):
+        for moves in (0.9, None):
+            plan = Plan(name, 1000, K, TRIAL, 0.1, moves)
+            variant = f"{name}, moves {moves or 0:g}"
+            yield Job(variant, TRIAL, plan.settings, partial(validated, plan))
+
+
+def validated(plan: Plan) -> Row:
+    """A row of a trial: the validation error, and no other."""
+    row, _ = trained(plan)
+    return {name: row[name] for name in ("validation", "training", "dead", "seconds")}
+
+
+# The rivals, for digits. Each is called with n, k and seed.
+
+
+def pca(n: int, k: int, seed: int) -> Reconstruct:
+    """PCA with the best k of its axes for each digit: a hundred, or all."""
+    return rival_atoms.pca(images(DIGITS).x_train, min(n, 784), k, own=True)
+
+
+def raw(n: int, k: int, seed: int) -> Reconstruct:
+    """Training digits as they are, or all there are, with OMP."""
+    x = images(DIGITS).x_train
+    return by_omp(rival_atoms.raw(x, min(n, len(x)), seed), k)
+
+
+@memory.cache
+def atoms(n: int, seed: int) -> rival_atoms.Atoms:
+    """scikit-learn's dictionary, of one copy of the digits as they are and three that moved."""
+    x = rival_atoms.heap(images(DIGITS), seed, True)
+    return rival_atoms.dictionary(x, n, 0.25, 5, seed)
+
+
+def dictionary(n: int, k: int, seed: int) -> Reconstruct:
+    """scikit-learn's dictionary with OMP."""
+    return by_omp(atoms(n, seed), k)
+
+
+def recipe(n: int, k: int, seed: int) -> Reconstruct:
+    """The top-k recipe of language models, with as many updates as the network."""
+    options = {"rate": RATE, "epochs": IMAGES[DIGITS][2], "batch_size": BATCH, "seed": seed}
+    return rival_networks.recipe(images(DIGITS), n, k, **options).reconstruct
+
+
+RIVALS: dict[str, Callable[..., Reconstruct]] = {
+    "PCA, own k": pca,
+    "raw digits + OMP": raw,
+    "top-k recipe": recipe,
+    "dictionary + OMP": dictionary,
+}
+
+
+LARGEST = {
+    "PCA, own k": 1000,
+    "raw digits + OMP": 4000,
+    "top-k recipe": 1000,
+    "dictionary + OMP": 400,
+}
+
+
+@memory.cache
+def rival(name: str, n: int, k: int, seed: int) -> Errors:
+    """The errors of a rival for each test digit."""
+    x = images(DIGITS).x_test
+    return squared_errors(x.astype(float), RIVALS[name](n, k, seed)(x))
+
+
+def contests() -> Iterator[tuple[str, int, int]]:
+    """Each rival, with n and k. PCA has no more axes than pixels; some rivals take their time."""
+    for name, (n, k) in product(RIVALS, SIZES):
+        if n <= LARGEST[name] and k in (K, 50):
+            yield name, n, k
+
+
+def rival_jobs() -> Iterator[Job]:
+    """The rivals' errors."""
+
+    def row(name: str, n: int, k: int, seed: int) -> Row:
+        started = time.process_time()
+        error = rival(name, n, k, seed).mean()
+        return {"test": error, "seconds": round(time.process_time() - started, 1)}
+
+    for seed, (name, n, k) in product(SEEDS, contests()):
+        job = partial(row, name, n, k, seed)
+        yield Job(f"{name}, n={n}, k={k}", seed, hash_of(f"{IMAGES[DIGITS]} {RATE}"), job)
+
+
+def of_networks(images: str, n: int, k: int) -> np.ndarray:
+    """The errors (seeds, images) of the table's networks of one kind."""
+    wanted = [p for p in plans() if (p.images, p.n, p.k) == (images, n, k)]
+    return np.stack([errors(plan) for plan in wanted])
+
+
+def verdict(ours: Callable[[], np.ndarray], theirs: Callable[[], np.ndarray]) -> Row:
+    """One row: how far ours lies above theirs, for seeds and images that are drawn."""
+    a, b = ours(), theirs()
+    apart = difference(a, b)
+    means = {"ours": a.mean(), "theirs": b.mean()}
+    return means | {"difference": apart.mean, "half_width": apart.half_width, "p": apart.p}
+
+
+def verdict_jobs() -> Iterator[Job]:
+    """Two families: one pass against each rival, and many units against a hundred."""
+    settings = hash_of("".join(plan.settings for plan in plans()))
+    for name, n, k in contests():
+        ours, theirs = partial(of_networks, DIGITS, n, k), partial(of_rivals, name, n, k)
+        yield Job(f"against {name}, n={n}, k={k}", 0, settings, partial(verdict, ours, theirs))
+    sizes = [(DIGITS, n, k) for n, k in SIZES] + [
+        (of, n, K) for of, n in product(OF_CLOTHES, CLOTHES)
+    ]
+    for of, n, k in sizes:
+        if n > FEW:
+            ours, theirs = (partial(of_networks, of, size, k) for size in (n, FEW))
+            yield Job(f"{of}, n={n}, k={k}", 0, settings, partial(verdict, ours, theirs))
+
+
+def of_rivals(name: str, n: int, k: int) -> np.ndarray:
+    """A rival's errors (seeds, images)."""
+    return np.stack([rival(name, n, k, seed) for seed in SEEDS])
+
+
+TABLES = {
+    "of_images.csv": of_images_jobs,
+    "table.csv": table_jobs,
+    "gap.csv": gap_jobs,
+    "longer.csv": partial(table_jobs, budget=2),
+    "rivals.csv": rival_jobs,
+    "verdicts.csv": verdict_jobs,
+}
