@@ -34,6 +34,7 @@ from .models.sparse_coding import SparseCoding as SparseCoding
 from .models.sparse_dream import SparseDream as SparseDream
 from .models.two_step import TwoStepEncoder as TwoStepEncoder
 from .nn.auxiliary_losses import L0 as L0
+from .nn.auxiliary_losses import L1 as L1
 from .nn.auxiliary_losses import AuxK as AuxK
 from .nn.auxiliary_losses import DeCov as DeCov
 from .nn.layers import Dense as Dense

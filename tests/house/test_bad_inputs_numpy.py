@@ -18,6 +18,7 @@ import scipy.sparse
 import ksae_lab
 from ksae_lab import (
     L0,
+    L1,
     SGD,
     AdaGrad,
     Adam,
@@ -329,6 +330,7 @@ SETTINGS = [
     (lambda: DeCov(-1), ValueError, "weight is -1; give a finite number of 0 or more"),
     (lambda: DeCov(None), TypeError, "weight is None, not a number"),
     (lambda: DeCov(True), TypeError, "weight is True, not a number"),
+    (lambda: L1(-1), ValueError, "weight is -1; give a finite number of 0 or more"),
     (lambda: L0(TopK(2), 0.1), TypeError, "no thresholds to learn"),
     (lambda: L0(JumpReLU(), -0.1), ValueError, "weight is -0.1"),
     (lambda: DeadUnitMonitor(0, 1), ValueError, "n_units is 0"),

@@ -1,0 +1,77 @@
+"""Lab 12's tables: pursuits that can only lower the error, and networks of the sizes asked for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import orthogonal_mp_gram
+
+from ksae_lab.data.datasets import load_dataset
+from ksae_lab.evaluation.statistics import difference
+from ksae_lab.models.k_sparse import KSparseAutoencoder
+from tests.labs.imported import module
+
+measure = module("many_units")
+
+
+@pytest.fixture
+def few(monkeypatch):
+    whole = load_dataset()
+    digits = replace(
+        whole,
+        x_train=whole.x_train[:200],
+        y_train=whole.y_train[:200],
+        x_test=whole.x_test[:30],
+        y_test=whole.y_test[:30],
+    )
+    monkeypatch.setattr(measure, "images", lambda name: digits)
+    return digits
+
+
+def test_images_are_the_first_of_each_part(monkeypatch):
+    whole = load_dataset()
+    found = measure.images.__wrapped__(measure.DIGITS)
+    np.testing.assert_array_equal(found.x_test, whole.x_test[: measure.SHOWN])
+    assert len(found.x_train) == len(found.y_train) == 3500
+    monkeypatch.setitem(measure.IMAGES, "few", ("mnist5k", 70, 1))
+    np.testing.assert_array_equal(measure.images.__wrapped__("few").x_train, whole.x_train[:70])
+
+
+def test_better_codes_of_the_same_atoms_stand_in_their_order(few, monkeypatch):
+    model = KSparseAutoencoder(784, 60, 4, rng=np.random.default_rng(0))
+    model.init_from_data(few.x_train, np.random.default_rng(1))
+    monkeypatch.setattr(measure, "trained", lambda plan: ({}, model))
+    row = measure.gap(measure.plans()[0])
+    assert row["signed_values"] <= row["values"] <= row["one_pass"]
+    assert row["from_code"] <= row["signed_values"] + 1e-9
+    assert row["from_omp"] <= row["omp"]
+    assert row["least"] <= min(row["from_code"], row["from_omp"])
+    x, W = few.x_test - model.b_dec.astype(float), model.W_dec.astype(float)
+    codes = orthogonal_mp_gram(W @ W.T, W @ x.T, n_nonzero_coefs=4).T
+    assert row["omp"] == pytest.approx(((codes @ W - x) ** 2).mean())
+    assert row["one_pass"] == pytest.approx(model.error(few.x_test), rel=1e-5)
+
+
+def test_every_plan_is_an_experiment_of_its_own_size():
+    plans = measure.plans()
+    assert len({(plan.name, plan.seed) for plan in plans}) == len(plans)
+    for plan in plans:
+        experiment = plan.experiment
+        assert (experiment.model.n_units, experiment.model.k) == (plan.n, plan.k)
+        _, count, epochs = measure.IMAGES[plan.images]
+        updates = epochs * np.ceil(count / measure.BATCH)
+        assert updates == pytest.approx(3400, rel=0.05)
+    twice = replace(plans[0], budget=2)
+    assert twice.experiment.training.epochs == 2 * plans[0].experiment.training.epochs
+    assert twice.settings != plans[0].settings
+
+
+def test_a_contest_has_both_sides_and_a_verdict_draws_seeds_and_images(monkeypatch):
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(size=(2, 50)), 0.3 + rng.normal(size=(2, 50))
+    row = measure.verdict(lambda: ours, lambda: theirs)
+    apart = difference(ours, theirs)
+    assert (row["difference"], row["half_width"]) == (apart.mean, apart.half_width)
+    assert row["p"] == apart.p and row["ours"] - row["theirs"] == pytest.approx(apart.mean)
+    sizes = {(plan.n, plan.k) for plan in measure.plans() if plan.images == measure.DIGITS}
+    assert {(n, k) for _, n, k in measure.contests()} <= sizes
