@@ -150,16 +150,24 @@ def train_and_measure(experiment: Experiment, dataset: Dataset, extra: Extra | N
     run = build(experiment, dataset)
     run.fit()
     model = cast(Coder, run.model)  # experiments describe no other models
-    row = {
+    row = measured(model, dataset, run.data[0])
+    row["seconds"] = round(time.process_time() - started, 1)
+    return row | extra(model, experiment, dataset) if extra else row
+
+
+def measured(model: Coder, dataset: Dataset, x: np.ndarray) -> Row:
+    """Errors, active units of images not seen, and dead units: of a model that learned from x.
+
+    Chapter 8.
+    """
+    return {
         "validation": model.error(dataset.x_val),
         "test": model.error(dataset.x_test),
-        "training": model.error(run.data[0]),
+        "training": model.error(x),
         "validation_active": active_units(model.encode(dataset.x_val)).mean(),
         "active": active_units(model.encode(dataset.x_test)).mean(),
-        "dead": dead_units(model.encode(run.data[0])),
-        "seconds": round(time.process_time() - started, 1),
+        "dead": dead_units(model.encode(x)),
     }
-    return row | extra(model, experiment, dataset) if extra else row
 
 
 def _by_key(table: Path, jobs: Iterable[Job]) -> dict[Key, Job]:

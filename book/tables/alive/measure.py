@@ -1,0 +1,10 @@
+"""Chapter 8's comparison of remedies: a row for each network, and its error at each test image."""
+
+from functools import partial
+from pathlib import Path
+
+from ksae_lab.experiments import compared
+
+PLANS = [Path(__file__).with_name(f"{name}.yaml") for name in ("table", "twice", "resting")]
+TABLES = {f"{plan.stem}.csv": partial(compared.rows, plan) for plan in PLANS}
+FILES = {f"{plan.stem}.npz": partial(compared.errors, plan) for plan in PLANS}
