@@ -9,8 +9,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from ksae_lab.data.shifts import shifted
 from ksae_lab.experiments.networks import Sweep
+from ksae_lab.experiments.rival_atoms import Atoms, dictionary, heap, raw
 from ksae_lab.nn.rows import unit_rows
 from ksae_lab.nn.topk import top_k_mask
 
@@ -41,7 +41,7 @@ def untrained(atoms: str, x: np.ndarray, count: int, k: int, seed: int) -> Encod
     if atoms == "random directions":
         W = unit_rows(rng.normal(size=(count, x.shape[1])))
     else:
-        W = unit_rows(x[rng.choice(len(x), count, replace=False)] - mean)
+        W = raw(x, count, seed).W
 
     def encode(x: np.ndarray) -> np.ndarray:
         h = (x - mean) @ W.T
@@ -76,32 +76,16 @@ class Rivals:
 
         return PCA(svd_solver="covariance_eigh").fit(self.x).components_
 
-    @cached_property
-    def shifts(self) -> float:
-        """The share of the images that move while the networks learn; 0 for none."""
-        return self.sweep.networks[0].experiment.training.shifts or 0
+    @property
+    def moved(self) -> bool:
+        """Whether images move while the networks learn."""
+        return bool(self.sweep.networks[0].experiment.training.shifts)
 
     @lru_cache(maxsize=1)  # noqa: B019 (there is one Rivals, and it lives as long as the command)
-    def atoms(self, count: int, alpha: float, seed: int) -> np.ndarray:
-        """A dictionary (count, d) for OMP, from images that move as those of the networks do.
-
-        scikit-learn's early stop is off: it would end after ten batches without improvement.
-        """
-        from sklearn.decomposition import MiniBatchDictionaryLearning
-
-        dataset, rng = self.sweep.dataset, np.random.default_rng(seed)
-        copies = [shifted(self.x, dataset.image, self.shifts, rng) for _ in range(COPIES)]
-        learner = MiniBatchDictionaryLearning(
-            n_components=count,
-            alpha=alpha,
-            batch_size=256,
-            max_iter=PASSES // COPIES,
-            tol=0,
-            max_no_improvement=None,
-            random_state=seed,
-            fit_algorithm="cd",  # the same codes as by LARS, ten times as fast
-        )
-        return learner.fit(np.concatenate(copies) - self.mean).components_
+    def atoms(self, count: int, alpha: float, seed: int) -> Atoms:
+        """A dictionary (count, d) for OMP, from images that move if those of the networks do."""
+        x = heap(self.sweep.dataset, seed, self.moved, COPIES)
+        return dictionary(x, count, alpha, PASSES // COPIES, seed)
 
     def pixels(self) -> Encode:
         """The images themselves."""
@@ -119,10 +103,10 @@ class Rivals:
         """Codes that choose k of `count` atoms."""
         from sklearn.linear_model import orthogonal_mp_gram
 
-        W = self.atoms(count, weight(k), seed)
+        W, mean = self.atoms(count, weight(k), seed)
         gram = W @ W.T
 
         def encode(x: np.ndarray) -> np.ndarray:
-            return orthogonal_mp_gram(gram, W @ (x - self.mean).T, n_nonzero_coefs=k).T
+            return orthogonal_mp_gram(gram, W @ (x - mean).T, n_nonzero_coefs=k).T
 
         return encode

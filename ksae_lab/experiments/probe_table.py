@@ -67,7 +67,7 @@ def probe_jobs(
             yield rival(f"{atoms}, k={k}", seed, make, n, k, atoms)
         if dictionary and seed in first:
             make = partial(rivals.omp, n, k, seed)
-            how = n, k, COPIES, PASSES, weight(k), rivals.shifts
+            how = n, k, COPIES, PASSES, weight(k), rivals.moved
             yield rival(f"dictionary + OMP, k={k}", seed, make, *how)
 
 

@@ -116,7 +116,7 @@ def test_more_labels_are_better_and_rows_of_a_seed_share_them(digits, monkeypatc
         np.testing.assert_array_equal(before, after)
     assert shares.shape == (2, 1000) and set(np.unique(shares)) <= {0, 0.5, 1}
     found = labels.verdict([ten], [five], 300, digits)
-    expected = difference(shares[1:], labels.of_side(five, digits)[1:])
+    expected = difference(shares[1:] - labels.of_side(five, digits)[1:], np.zeros((1, 1000)))
     assert (found["difference"], found["p"]) == (expected.mean, expected.p)
     assert found["network"] == pytest.approx(shares[1].mean())
 

@@ -104,10 +104,13 @@ def jobs(k_sweep: Sweep) -> Iterator[Job]:
 
 
 def verdict(ours: list[Side], theirs: list[Side], count: int, dataset: Dataset) -> Row:
-    """One row: how far the network's error lies above a rival's, for seeds and digits drawn."""
+    """One row: how far the network's error lies above a rival's, for seeds and digits drawn.
+
+    Sides of one seed learn from the same labels, so they are paired.
+    """
     at = LABELS.index(count)
     a, b = (np.stack([of_side(side, dataset)[at] for side in of]) for of in (ours, theirs))
-    apart = difference(a, b)
+    apart = difference(a - b, np.zeros_like(a[:1]))
     means = {"network": a.mean(), "rival": b.mean()}
     return means | {"difference": apart.mean, "half_width": apart.half_width, "p": apart.p}
 
