@@ -15,15 +15,13 @@ from sklearn.linear_model import orthogonal_mp_gram
 
 from ksae_lab.data.datasets import Dataset
 from ksae_lab.experiments.networks import Network, Sweep
-from ksae_lab.experiments.probe_rivals import untrained
-from ksae_lab.experiments.probe_table import probe_jobs, probe_row
-from ksae_lab.experiments.tables import Job, Row, hash_of
+from ksae_lab.experiments.probe_table import probe_jobs
+from ksae_lab.experiments.tables import Job, Row
 from ksae_lab.inference.pursuit import pursuit, refit
 from ksae_lab.nn.losses import mse
 from ksae_lab.nn.topk import top_k_mask
 
 IMAGES, STEPS, AXES = 1000, 3, 100
-CONTROL = 1000, 25, 0  # units, k and seed of the network that nobody trained
 
 
 def parts(dataset: Dataset) -> dict[str, np.ndarray]:
@@ -76,17 +74,6 @@ def probed(n_units: int, fashion: Sweep) -> Iterator[Job]:
     return probe_jobs(fashion, n_units, alphas=(1,), dictionary=False, untrained=())
 
 
-def control(fashion: Sweep) -> Iterator[Job]:
-    """What a probe reads off training images as units, where the trained ones are read best."""
-    n, k, seed = CONTROL
-
-    def measure() -> Row:
-        dataset = fashion.dataset
-        return probe_row(untrained("raw images", dataset.x_train, n, k, seed), dataset)
-
-    yield Job(f"raw images, n={n}, k={k}", seed, hash_of(f"raw images {CONTROL}"), measure)
-
-
 def the_sweep(path: Path, fashion: Sweep) -> None:
     """Write what the trainings came to."""
     fashion.write(path)
@@ -96,6 +83,5 @@ TABLES = {
     "table.csv": jobs,
     "probe_100.csv": partial(probed, 100),
     "probe_1000.csv": partial(probed, 1000),
-    "control.csv": control,
 }
 FILES = {"sweep.csv": the_sweep}
