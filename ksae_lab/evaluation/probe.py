@@ -27,12 +27,15 @@ Labelled = tuple[np.ndarray, np.ndarray | None]  # codes (samples, n) and labels
 class Probe(NamedTuple):
     """What came of choosing C: the choice, and two shares of wrong answers, each a scalar.
 
+    `wrong` (samples,) says of each test code whether it was put into a class not its label's.
+
     Chapter 15.
     """
 
     C: float
     validation: float
     test: float
+    wrong: np.ndarray
 
 
 def best_probe(
@@ -55,7 +58,8 @@ def best_probe(
     errors = [error(probe, validation) for _, probe in tried]
     best = int(np.argmin(errors))
     C, probe = tried[best]
-    return Probe(C, errors[best], error(probe, test))
+    wrong = mistakes(probe, test)
+    return Probe(C, errors[best], float(wrong.mean()), wrong)
 
 
 def fitted(train: Labelled, C: float, scale: np.ndarray | None = None) -> "LogisticRegression":
@@ -89,6 +93,16 @@ def fitted(train: Labelled, C: float, scale: np.ndarray | None = None) -> "Logis
 def error(probe: "LogisticRegression", test: Labelled) -> float:
     """The share, a scalar, of codes (samples, n) that `probe` puts into a class not their label's.
 
+    Raises what `mistakes` raises.
+
+    Chapter 15.
+    """
+    return float(mistakes(probe, test).mean())
+
+
+def mistakes(probe: "LogisticRegression", test: Labelled) -> np.ndarray:
+    """Which of the codes (samples, n) `probe` puts into a class not their label's: (samples,).
+
     Raises `ValueError` if there are no labels (samples,), or not one for each code, and for codes
     of other units than the probe has learned.
 
@@ -96,7 +110,7 @@ def error(probe: "LogisticRegression", test: Labelled) -> float:
     """
     z, y = _labelled(test, "compare with")
     inputs.rows(z, probe.coef_.shape[1], "codes")
-    return float(np.mean(probe.predict(z) != y))
+    return probe.predict(z) != y
 
 
 def _labelled(codes_and_labels: Labelled, to: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """The networks of a sweep, for tables that measure them: what trained each, and where it lies."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,14 +82,16 @@ class Sweep:
         """The images of all runs; raises what `data` and `load_dataset` raise."""
         return load_dataset(self.data)
 
-    def by_k_and_seed(self, n_units: int | None = None) -> dict[tuple[int, int], Network]:
-        """The networks, of so many units if that is given, by (k, seed).
+    def by_k_and_seed(
+        self, n_units: int | None = None, seeds: Sequence[int] | None = None
+    ) -> dict[tuple[int, int], Network]:
+        """The networks, of so many units and with these seeds if that is given, by (k, seed).
 
         Raises `ValueError` if two of them have the same k and seed.
         """
         result: dict[tuple[int, int], Network] = {}
         for network in self.networks:
-            if n_units not in (None, network.n_units):
+            if n_units not in (None, network.n_units) or (seeds and network.seed not in seeds):
                 continue
             if (network.k, network.seed) in result:
                 raise ValueError(

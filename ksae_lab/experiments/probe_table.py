@@ -2,22 +2,27 @@
 
 The networks are those of a sweep over k and seeds. Their codes are taken with k units, and with
 several times as many. The rivals are the pixels, PCA's first components, as many as there are units
-or may be active, and a dictionary of as many atoms with OMP.
+or may be active, a dictionary of as many atoms with OMP, and two networks that nobody trained: the
+same top-k of the same number of units, which are random directions, or some of the training images.
+
+A row says of each test image whether the probe was wrong, so that intervals can be drawn over
+images and seeds from the table alone.
 """
 
+import base64
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import partial
 
 import numpy as np
 
 from ksae_lab.data.datasets import Dataset
 from ksae_lab.evaluation.probe import STRENGTHS, best_probe
 from ksae_lab.experiments.networks import Network, Sweep
+from ksae_lab.experiments.probe_rivals import COPIES, PASSES, UNTRAINED, Encode, Rivals, weight
 from ksae_lab.experiments.tables import Job, Row, hash_of
 
 PIXELS = 784
-
-Encode = Callable[[np.ndarray], np.ndarray]  # images (batch, d) → codes (batch, n)
+DICTIONARIES = 2  # seeds; as in Lab 2, each takes minutes
 
 
 def probe_jobs(
@@ -25,17 +30,20 @@ def probe_jobs(
     n_units: int | None = None,
     alphas: Sequence[int] = (1, 2),
     dictionary: bool = True,
+    untrained: Sequence[str] = UNTRAINED,
+    seeds: Sequence[int] | None = None,
 ) -> Iterator[Job]:
-    """The rows of the table: networks, pixels, PCA, dictionaries.
+    """The rows of the table: networks, pixels, PCA, untrained networks, dictionaries.
 
-    `n_units` chooses among the networks, `alphas` says how many times k units their codes have.
-    Without `dictionary` the last rivals are left out: on 50,000 images they take hours.
+    `n_units` and `seeds` choose among the networks, `alphas` says how many times k units their
+    codes have. Without `dictionary` those rivals are left out: on 50,000 images they take hours.
+    `untrained` are those of `UNTRAINED` that are probed.
 
     Raises what `Sweep.by_k_and_seed` raises.
 
     Chapter 15.
     """
-    networks = sweep.by_k_and_seed(n_units)
+    networks = sweep.by_k_and_seed(n_units, seeds)
     for (k, seed), network in networks.items():
         for alpha in alphas:
             if alpha * k <= network.n_units:
@@ -43,23 +51,44 @@ def probe_jobs(
                 settings = _hash(network.settings, alpha)
                 yield Job(f"k-sparse, k={k}, α={alpha}", seed, settings, measure)
     rivals = Rivals(sweep)
-    yield Job("raw pixels", 0, _hash(sweep.data), rivals.pixels)
+
+    def rival(name: str, seed: int, make: Callable[[], Encode], *what: object) -> Job:
+        return Job(name, seed, _hash(sweep.data, *what), partial(of_rival, make, sweep))
+
+    yield rival("raw pixels", 0, rivals.pixels)
     ks = {k for k, _ in networks} | {network.n_units for network in networks.values()}
     for k in sorted(k for k in ks if k <= PIXELS):  # there are no more components
-        yield Job(f"PCA, k={k}", 0, _hash(sweep.data, k), partial(rivals.pca, k))
-    by_seed = sorted(networks.values(), key=lambda network: network.seed)
-    for network in by_seed if dictionary else []:
-        size = network.n_units, network.k
-        yield Job(
-            f"dictionary + OMP, k={network.k}",
-            network.seed,
-            _hash(sweep.data, *size),
-            partial(rivals.omp, *size, network.seed),
-        )
+        yield rival(f"PCA, k={k}", 0, partial(rivals.pca, k), k)
+    first = sorted({seed for _, seed in networks})[:DICTIONARIES]
+    for network in sorted(networks.values(), key=lambda network: network.seed):
+        n, k, seed = network.n_units, network.k, network.seed
+        for atoms in untrained:
+            make = partial(rivals.untrained, atoms, n, k, seed)
+            yield rival(f"{atoms}, k={k}", seed, make, n, k, atoms)
+        if dictionary and seed in first:
+            make = partial(rivals.omp, n, k, seed)
+            how = n, k, COPIES, PASSES, weight(k), rivals.moved
+            yield rival(f"dictionary + OMP, k={k}", seed, make, *how)
+
+
+def packed(wrong: np.ndarray) -> str:
+    """Yes and no for each image (images,) as a word of a table; `unpacked` takes it back.
+
+    Chapter 15.
+    """
+    return base64.b64encode(np.packbits(wrong).tobytes()).decode()
+
+
+def unpacked(word: str, images: int) -> np.ndarray:
+    """What `packed` has packed: whether the probe was wrong, for each image (images,).
+
+    Chapter 15.
+    """
+    return np.unpackbits(np.frombuffer(base64.b64decode(word), np.uint8))[:images].astype(bool)
 
 
 def probe_row(encode: Encode, dataset: Dataset) -> Row:
-    """One row: how many numbers of a code are not zero, the C that was chosen, and two errors.
+    """One row: how many numbers of a code are not zero, the C that was chosen, and the errors.
 
     `encode` takes images (batch, d) to codes (batch, n).
 
@@ -69,7 +98,8 @@ def probe_row(encode: Encode, dataset: Dataset) -> Row:
     """
     z_train, z_val, z_test = map(encode, (dataset.x_train, dataset.x_val, dataset.x_test))
     probe = best_probe((z_train, dataset.y_train), (z_val, dataset.y_val), (z_test, dataset.y_test))
-    return {"active": np.count_nonzero(z_test) / len(z_test)} | probe._asdict()
+    row = {"active": np.count_nonzero(z_test) / len(z_test)} | probe._asdict()
+    return row | {"wrong": packed(probe.wrong)}
 
 
 def of_network(network: Network, alpha: int, sweep: Sweep) -> Row:
@@ -82,61 +112,12 @@ def of_network(network: Network, alpha: int, sweep: Sweep) -> Row:
     return probe_row(model.encode, sweep.dataset)
 
 
-class Rivals:
-    """Codes of other makes, fitted to the training images when they are first asked for.
+def of_rival(make: Callable[[], Encode], sweep: Sweep) -> Row:
+    """The row of a rival, which is fitted for it.
 
     Chapter 15.
     """
-
-    def __init__(self, sweep: Sweep):
-        self.sweep = sweep
-
-    @cached_property
-    def x(self) -> np.ndarray:
-        """The training images (samples, d), in float64."""
-        return self.sweep.dataset.x_train.astype(float)
-
-    @cached_property
-    def mean(self) -> np.ndarray:
-        """Their mean (d,)."""
-        return self.x.mean(axis=0)
-
-    @cached_property
-    def components(self) -> np.ndarray:
-        """All of PCA's components, one a row (d, d)."""
-        from sklearn.decomposition import PCA
-
-        return PCA(svd_solver="covariance_eigh").fit(self.x).components_
-
-    @lru_cache(maxsize=1)  # noqa: B019 (there is one Rivals, and it lives as long as the command)
-    def atoms(self, count: int, seed: int) -> np.ndarray:
-        """A dictionary (count, d) for OMP, as chapter 1 learns it."""
-        from sklearn.decomposition import MiniBatchDictionaryLearning
-
-        learner = MiniBatchDictionaryLearning(
-            n_components=count, alpha=1, batch_size=64, max_iter=20, random_state=seed
-        )
-        return learner.fit(self.x - self.mean).components_
-
-    def pixels(self) -> Row:
-        """The row of the images themselves."""
-        return probe_row(lambda x: x, self.sweep.dataset)
-
-    def pca(self, k: int) -> Row:
-        """The row of the first k components."""
-        return probe_row(lambda x: (x - self.mean) @ self.components[:k].T, self.sweep.dataset)
-
-    def omp(self, count: int, k: int, seed: int) -> Row:
-        """The row of codes that choose k of `count` atoms."""
-        from sklearn.linear_model import orthogonal_mp_gram
-
-        W = self.atoms(count, seed)
-        gram = W @ W.T
-
-        def encode(x: np.ndarray) -> np.ndarray:
-            return orthogonal_mp_gram(gram, W @ (x - self.mean).T, n_nonzero_coefs=k).T
-
-        return probe_row(encode, self.sweep.dataset)
+    return probe_row(make(), sweep.dataset)
 
 
 def _hash(*what: object) -> str:

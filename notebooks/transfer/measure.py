@@ -152,12 +152,12 @@ def near_border(images: np.ndarray) -> float:
     return float(1 - squares[:, FRAME:-FRAME, FRAME:-FRAME].sum() / squares.sum())
 
 
-def plan(short_sweep: Sweep, fashion: Sweep) -> dict[Key, Network | None]:
+def plan(k_sweep: Sweep, fashion: Sweep) -> dict[Key, Network | None]:
     """All rows of the table, with the networks of the two sweeps; controls have none.
 
     The networks of few clothes have the settings of those of digits.
     """
-    small, large = networks(short_sweep), networks(fashion)
+    small, large = networks(k_sweep), networks(fashion)
     rows: dict[Key, Network | None] = {}
     rows |= {("network of digits", *at): network for at, network in small.items()}
     rows |= {("network of clothes", *at): network for at, network in large.items()}
@@ -170,8 +170,9 @@ def plan(short_sweep: Sweep, fashion: Sweep) -> dict[Key, Network | None]:
 
 
 def networks(sweep: Sweep) -> dict[tuple[int, int], Network]:
-    """The networks of a sweep that the lab compares, by k and seed."""
-    return {at: network for at, network in sweep.by_k_and_seed(UNITS).items() if network.k in KS}
+    """The networks of a sweep that the lab compares, by k and seed; as many of each."""
+    found = sweep.by_k_and_seed(UNITS, SEEDS)
+    return {at: network for at, network in found.items() if network.k in KS}
 
 
 def settings(key: Key, network: Network | None) -> str:
@@ -183,12 +184,12 @@ def settings(key: Key, network: Network | None) -> str:
     return hash_of(own)
 
 
-def datasets(short_sweep: Sweep, fashion: Sweep) -> dict[str, Dataset]:
+def datasets(k_sweep: Sweep, fashion: Sweep) -> dict[str, Dataset]:
     """What sources learn from, by name."""
     clothes = fashion.dataset
     few = {"x_train": clothes.x_train[:FEW], "x_val": clothes.x_val[:FEW_VALIDATION]}
     few_clothes = replace(clothes, **few)
-    return {"digits": short_sweep.dataset, "clothes": clothes, "few clothes": few_clothes}
+    return {"digits": k_sweep.dataset, "clothes": clothes, "few clothes": few_clothes}
 
 
 def source(key: Key, network: Network | None, data: dict[str, Dataset]) -> Source:
@@ -237,26 +238,26 @@ def pictures(sources: dict[str, Source], targets: dict[str, Target]) -> dict[str
     return shown
 
 
-def jobs(short_sweep: Sweep, fashion: Sweep) -> Iterator[Job]:
+def jobs(k_sweep: Sweep, fashion: Sweep) -> Iterator[Job]:
     """The rows of the plan."""
 
     @cache
     def loaded() -> tuple[dict[str, Dataset], dict[str, Target]]:
-        data = datasets(short_sweep, fashion)
+        data = datasets(k_sweep, fashion)
         return data, {on: target(data[on]) for on in ON}
 
     def row(key: Key, network: Network | None) -> Row:
         data, targets = loaded()
         return errors(partial(source, key, network, data), targets, key[1])
 
-    for key, network in plan(short_sweep, fashion).items():
+    for key, network in plan(k_sweep, fashion).items():
         name, k, seed = key
         yield Job(f"{name}, k={k}", seed, settings(key, network), partial(row, key, network))
 
 
-def draw(path: Path, short_sweep: Sweep, fashion: Sweep) -> None:
+def draw(path: Path, k_sweep: Sweep, fashion: Sweep) -> None:
     """Write the pictures, as arrays by name."""
-    data, rows = datasets(short_sweep, fashion), plan(short_sweep, fashion)
+    data, rows = datasets(k_sweep, fashion), plan(k_sweep, fashion)
     keys = {of: (f"network of {of}", SHOWN_K, 0) for of in ON}
     sources = {of: source(key, rows[key], data) for of, key in keys.items()}
     file = io.BytesIO()

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from ksae_lab.evaluation.probe import STRENGTHS, best_probe, error, fitted
+from ksae_lab.evaluation.probe import STRENGTHS, best_probe, error, fitted, mistakes
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,17 @@ def test_the_best_is_best_in_validation_and_told_in_test(codes):
     errors = [error(fitted(train, C), validation) for C in STRENGTHS]
     assert found.validation == min(errors) < max(errors)
     assert STRENGTHS[errors.index(min(errors))] == found.C
-    assert found.test == error(fitted(train, found.C), test)
+    probe = fitted(train, found.C)
+    assert found.test == error(probe, test)
+    np.testing.assert_array_equal(found.wrong, mistakes(probe, test))
+    np.testing.assert_array_equal(found.wrong, probe.predict(test[0]) != test[1])
     # Whatever the test labels are, the choice is the same.
     assert best_probe(train, validation, (test[0], 1 - test[1]))[:2] == found[:2]
 
 
 def test_scales_are_chosen_too(codes):
     deaf = np.array([1e9] * 8)
-    assert best_probe(*codes, scales=[deaf, None]) == best_probe(*codes)
+    assert best_probe(*codes, scales=[deaf, None])[:3] == best_probe(*codes)[:3]
     assert best_probe(*codes, scales=[deaf]).test > best_probe(*codes).test + 0.1
 
 

@@ -20,6 +20,7 @@ def planned(tmp_path):
 def test_networks_are_known_by_k_and_seed(ran):
     networks = ran.by_k_and_seed()
     assert list(networks) == [(2, 0), (2, 3), (8, 0), (8, 3)]
+    assert list(ran.by_k_and_seed(seeds=(3,))) == [(2, 3), (8, 3)]
     network = networks[8, 3]
     assert (network.k, network.n_units, network.seed) == (8, 12, 3)
     assert network.settings == network.experiment.hash

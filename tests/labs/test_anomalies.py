@@ -59,8 +59,8 @@ def test_every_method_finds_a_zero_strange_that_has_learned_ones(digits, name):
 def test_a_network_scores_by_its_own_errors(digits, monkeypatch):
     monkeypatch.setitem(anomalies.TASKS, "one class", 2)
     known = anomalies.learned(digits, "one class", 1)
-    score = anomalies.by_network("one class", 3, 5, known)
-    model = anomalies.network("one class", 3, 5, known)
+    score = anomalies.by_network("one class", 3, 5, 1, known)
+    model = anomalies.network("one class", 3, 5, 1, known)
     assert model.k == 3
     x = digits.x_test
     assert score(x).mean() == pytest.approx(model.error(x), rel=1e-4)
@@ -70,4 +70,6 @@ def test_a_network_scores_by_its_own_errors(digits, monkeypatch):
 
 def test_every_row_is_planned_once():
     jobs = list(anomalies.jobs())
-    assert len({(job.variant, job.seed) for job in jobs}) == len(jobs) == 5 * (3 + 1 + 2) + 6 + 4
+    assert (
+        len({(job.variant, job.seed) for job in jobs}) == len(jobs) == 5 * (3 + 1 + 2) + 6 + 4 + 2
+    )

@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.evaluation.probe import best_probe
+from ksae_lab.evaluation.statistics import difference
 from ksae_lab.experiments.build import build
 from ksae_lab.models.compression import prune
 from tests.labs.imported import module
@@ -35,7 +36,7 @@ def test_noise_is_as_strong_as_asked_and_the_same_for_all():
 def test_the_shrunk_components_are_the_best_linear_answer(digits):
     """A ridge regression from very many noisy copies of the digits to the clean ones."""
     sigma, x = 0.4, digits.x_train.astype(float)
-    shrunk = denoising.shrunk({}, digits, sigma, 0)[0]
+    shrunk = denoising.shrunk({}, digits, sigma, 0)["all"]
     mean, n = x.mean(axis=0), len(x)
     # Noise in expectation is a ridge: Σ (x + ε)(x + ε)ᵀ = X Xᵀ + n σ² I.
     linear = Ridge(n * sigma**2, fit_intercept=False).fit(x - mean, x - mean)
@@ -46,33 +47,35 @@ def test_the_shrunk_components_are_the_best_linear_answer(digits):
 
 def test_denoising_takes_what_validation_prefers(ran, digits):
     networks = ran.by_k_and_seed()
-    row = denoising.denoise(networks, digits, 0.4, "k-sparse", 3)
+    row, errors = denoising.denoise(networks, digits, 0.4, "k-sparse", 3)
+    assert errors.shape == (1000,) and row["test"] == errors.mean()
     models = {k: networks[k, 3].model() for k in (2, 8)}
     spoilt = denoising.noisy(digits.x_val, 0.4, 3, 0)
     errors = {k: model.error(spoilt, digits.x_val) for k, model in models.items()}
     best = min(errors, key=errors.get)
     test = models[best].error(denoising.noisy(digits.x_test, 0.4, 3, 1), digits.x_test)
     assert row == {"setting": best, "validation": errors[best], "test": pytest.approx(test)}
-    nothing = denoising.denoise(networks, digits, 0.4, "nothing", 3)
+    nothing, _ = denoising.denoise(networks, digits, 0.4, "nothing", 3)
     assert nothing["test"] == pytest.approx(0.16, rel=0.01)
     # k components keep k / 784 of the noise, and lose what the others would have told.
     x = digits.x_test.astype(float)
     pca = PCA(10, svd_solver="full").fit(digits.x_train.astype(float))
     lost = np.mean((pca.inverse_transform(pca.transform(x)) - x) ** 2)
-    kept = denoising.components({}, digits, 0.4, 0)[10]
+    kept = denoising.components({}, digits, 0.4, 0)["10"]
     found = np.mean((kept(denoising.noisy(digits.x_test, 0.4, 3, 1)) - x) ** 2)
     assert found == pytest.approx(lost + 0.16 * 10 / 784, rel=0.02)
 
 
 def test_networks_are_trained_again_with_the_noise_to_come(ran, digits, monkeypatch):
     monkeypatch.setattr(denoising, "TRAINED_KS", (8,))
+    monkeypatch.setattr(denoising, "EPOCHS", 2)
     networks = ran.by_k_and_seed()
     experiment = networks[8, 3].experiment
     [(k, clean)] = denoising.trained_for_it(networks, digits, 0.8, 3).items()
     spoilt = denoising.noisy(digits.x_test, 0.8, 3, 1)
     assert k == 8
     by_hand = experiment.model_dump() | {
-        "training": experiment.training.model_dump() | {"noise": 0.8}
+        "training": experiment.training.model_dump() | {"noise": 0.8, "epochs": 2}
     }
     training = build(type(experiment).model_validate(by_hand), digits)
     training.fit()
@@ -88,19 +91,34 @@ def test_few_labels_are_as_many_of_each_class(digits):
     assert set(few) != set(other)
 
 
-def test_more_labels_are_better_and_rows_of_a_seed_share_them(digits, monkeypatch):
+def side(name, k, seed, digits):
+    """PCA as a side of the table of few labels."""
+    pca = PCA(k, svd_solver="full").fit(digits.x_train)
+    return labels.Side(name, seed, f"{k}", lambda: pca.transform)
+
+
+def test_more_labels_are_better_and_rows_of_a_seed_share_them(digits, monkeypatch, tmp_path):
     monkeypatch.setattr(labels, "DRAWS", 2)
     monkeypatch.setattr(labels, "LABELS", (10, 300))
+    uncached = labels.mistakes.func
+    monkeypatch.setattr(labels, "mistakes", uncached)
     drawn = []
     some = labels.some
     monkeypatch.setattr(labels, "some", lambda *a: drawn.append(some(*a)) or drawn[-1])
-    row = labels.of_pca(5, digits, 1)
+    five = side("five", 5, 1, digits)
+    row = labels.few_labels(five, digits)
     assert row["error_300"] < row["error_10"] < 0.9
     assert not np.array_equal(drawn[0], drawn[1])
     first = [*drawn]
-    labels.of_pca(10, digits, 1)
+    ten = side("ten", 10, 1, digits)
+    shares = labels.of_side(ten, digits)
     for before, after in zip(first, drawn[4:], strict=True):
         np.testing.assert_array_equal(before, after)
+    assert shares.shape == (2, 1000) and set(np.unique(shares)) <= {0, 0.5, 1}
+    found = labels.verdict([ten], [five], 300, digits)
+    expected = difference(shares[1:] - labels.of_side(five, digits)[1:], np.zeros((1, 1000)))
+    assert (found["difference"], found["p"]) == (expected.mean, expected.p)
+    assert found["network"] == pytest.approx(shares[1].mean())
 
 
 def test_pca_as_a_network_is_pca(digits):

@@ -3,7 +3,8 @@
 Two tasks, each for every class of mnist5k in turn. "one class" learns the training digits of that
 class, and the others are anomalies; "all but one" learns nine classes, and the tenth is one.
 Networks and PCA score a test digit by its squared error. Nothing is tuned: whoever looks for
-anomalies has seen none.
+anomalies has seen none. So the networks have the first edition's settings, with digits that stay
+where they are, for all; the two that the chapter judges also train twice as long.
 A row has the ten areas under the ROC curve.
 """
 
@@ -27,6 +28,8 @@ from ksae_lab.models.k_sparse import KSparseAutoencoder
 TASKS = {"one class": 120, "all but one": 40}  # and the epochs of a training, a few seconds' worth
 KS = {"one class": (3, 10, 30), "all but one": (10,)}
 SEEDS = (0, 1, 2, 3, 4)
+TWICE = {"one class": 30, "all but one": 10}  # whose training is doubled, with the first seeds
+TWICE_SEEDS = (0,)
 
 Scorer = Callable[[np.ndarray], np.ndarray]  # images (batch, d) → how strange each is (batch,)
 
@@ -43,29 +46,29 @@ def learned(dataset: Dataset, task: str, label: int) -> Dataset:
     )
 
 
-def experiment(task: str, k: int, seed: int) -> Experiment:
-    """Lab 2's recipe, shortened."""
+def experiment(task: str, k: int, seed: int, times: int = 1) -> Experiment:
+    """The first edition's settings, for so many times the epochs of the task."""
     return Experiment.model_validate(
         {
             "seed": seed,
             "model": {"k": k},
             "optimizer": {"learning_rate": 0.004},
             "curriculum": {"k_start": 60} if k <= 10 else None,
-            "training": {"epochs": TASKS[task], "batch_size": 128, "noise": 0.2},
+            "training": {"epochs": times * TASKS[task], "batch_size": 128, "noise": 0.2},
         }
     )
 
 
-def network(task: str, k: int, seed: int, known: Dataset) -> KSparseAutoencoder:
+def network(task: str, k: int, seed: int, times: int, known: Dataset) -> KSparseAutoencoder:
     """A k-sparse network that has learned what is known."""
-    run = build(experiment(task, k, seed), known)
+    run = build(experiment(task, k, seed, times), known)
     run.fit()
     return run.model
 
 
-def by_network(task: str, k: int, seed: int, known: Dataset) -> Scorer:
+def by_network(task: str, k: int, seed: int, times: int, known: Dataset) -> Scorer:
     """Strange is what the network draws badly."""
-    model = network(task, k, seed, known)
+    model = network(task, k, seed, times, known)
     return lambda x: ((model.reconstruct(x) - x) ** 2).mean(axis=1)
 
 
@@ -105,7 +108,11 @@ def methods(task: str, seed: int) -> Iterator[tuple[str, str, Callable[[Dataset]
     """
     for k in KS[task]:
         settings = experiment(task, k, seed).hash
-        yield f"k-sparse, k={k}", settings, partial(by_network, task, k, seed)
+        yield f"k-sparse, k={k}", settings, partial(by_network, task, k, seed, 1)
+    if seed in TWICE_SEEDS:
+        k = TWICE[task]
+        settings = experiment(task, k, seed, 2).hash
+        yield f"k-sparse, k={k}, twice", settings, partial(by_network, task, k, seed, 2)
     forest = partial(by_detector, partial(IsolationForest, random_state=seed))
     yield "isolation forest", "defaults", forest
     if seed == SEEDS[0]:

@@ -8,7 +8,10 @@ from sklearn.decomposition import PCA
 
 from ksae_lab.data.datasets import Dataset
 from ksae_lab.experiments.networks import Network, Sweep
+from ksae_lab.experiments.probe_rivals import untrained
 from ksae_lab.experiments.tables import Job, hash_of
+
+SEEDS = (0, 1, 2)
 
 
 def shares(z: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -47,6 +50,11 @@ def of_network(network: Network, dataset: Dataset) -> dict:
     return favourites(network.model().encode, dataset)
 
 
+def of_images(units: int, k: int, dataset: Dataset, seed: int) -> dict:
+    """The row of a network that nobody trained, whose units are some of the training digits."""
+    return favourites(untrained("raw images", dataset.x_train, units, k, seed), dataset)
+
+
 def of_pca(k: int, dataset: Dataset) -> dict:
     """The row of PCA's first k components."""
     return favourites(PCA(k, svd_solver="full").fit(dataset.x_train).transform, dataset)
@@ -57,12 +65,15 @@ def of_pixels(dataset: Dataset) -> dict:
     return favourites(lambda x: x, dataset)
 
 
-def jobs(short_sweep: Sweep) -> Iterator[Job]:
-    """Every network; and what it would be for components and for pixels."""
-    dataset, networks = short_sweep.dataset, short_sweep.by_k_and_seed()
+def jobs(k_sweep: Sweep) -> Iterator[Job]:
+    """Every network and one that nobody trained; and what components and pixels come to."""
+    dataset, networks = k_sweep.dataset, k_sweep.by_k_and_seed(seeds=SEEDS)
     for (k, seed), network in networks.items():
         settings = hash_of(repr(("classes", network.settings)))
         yield Job(f"k-sparse, k={k}", seed, settings, partial(of_network, network, dataset))
+        settings = hash_of(repr(("classes", network.n_units, k, "raw images")))
+        measure = partial(of_images, network.n_units, k, dataset, seed)
+        yield Job(f"raw images, k={k}", seed, settings, measure)
     units = next(iter(networks.values())).n_units
     settings = hash_of(repr(("classes", units)))
     yield Job(f"PCA, k={units}", 0, settings, partial(of_pca, units, dataset))
