@@ -8,6 +8,7 @@ named like the file, and as the errors that `ksae_lab.evaluation.statistics.diff
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,8 @@ def errors(plan: Path, path: Path) -> None:
     for variant, network in _named(sweep):
         each = squared_errors(x, network.model().reconstruct(x)).astype(np.float32)
         by_variant.setdefault(variant, []).append(each)
-    np.savez_compressed(path, **{name: np.array(of) for name, of in by_variant.items()})
+    arrays: dict[str, Any] = {name: np.array(of) for name, of in by_variant.items()}
+    np.savez_compressed(path, **arrays)
 
 
 def _kept(plan: Path) -> tuple[Sweep, Callable[[], None]]:

@@ -156,7 +156,9 @@ def train_and_measure(experiment: Experiment, dataset: Dataset, extra: Extra | N
 
 
 def measured(model: Coder, dataset: Dataset, x: np.ndarray) -> Row:
-    """Errors, active units of images not seen, and dead units: of a model that learned from x.
+    """Errors, active and dead units of a model that learned from x (samples, d).
+
+    Units are active for images that it has not seen, and dead for all of x.
 
     Chapter 8.
     """
