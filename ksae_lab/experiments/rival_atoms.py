@@ -32,7 +32,7 @@ class Atoms(NamedTuple):
 
 
 def heap(dataset: Dataset, seed: int, moved: bool, copies: int = 4) -> np.ndarray:
-    """`copies` of the training images (copies · samples, d), in float64.
+    """Several `copies` of the training images, one below the other: (images, d), in float64.
 
     Half of them are moved by a pixel, as those of a network's batches are, or none.
 
