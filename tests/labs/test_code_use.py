@@ -177,11 +177,14 @@ def test_favourites_come_from_training_digits(digits):
 
 
 @pytest.mark.parametrize(
-    ("use", "rows"), [(classes, 6), (compression, 14 * 6), (denoising, 4 * 7 * 2), (labels, 10)]
+    ("use", "rows"),
+    [(classes, 10), (compression, 2 * 6 + 10 * 3), (denoising, 4 * 7 * 2), (labels, 14)],
 )
 def test_every_row_is_planned_once(ran, monkeypatch, use, rows):
     for part in (compression, labels):
         monkeypatch.setattr(part, "KS", (2, 8))
+    monkeypatch.setattr(use, "SEEDS", (0, 3))
+    monkeypatch.setattr(denoising, "TRAINED_SEEDS", (0, 3))
     jobs = list(use.jobs(ran))
     assert len(jobs) == len({(job.variant, job.seed) for job in jobs}) == rows
     assert {job.seed for job in jobs} == {0, 3}
