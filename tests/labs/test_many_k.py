@@ -66,7 +66,9 @@ def test_a_threshold_is_used_as_learnt_and_then_set_for_each_k():
 
 
 def test_who_pays_more_has_fewer_active_units():
-    few, many = (short(replace(many_k.PRICED[1e-3], price=price)) for price in (1e-1, 1e-5))
+    few, many = (
+        short(replace(many_k.PRICED[many_k.PRICES[0]], price=price)) for price in (1e-1, 1e-5)
+    )
     x = many_k.digits().x_test
     assert np.count_nonzero(few.encode(x)) < np.count_nonzero(many.encode(x))
 
@@ -78,11 +80,13 @@ def test_between_two_k_the_error_follows_a_power_law(monkeypatch):
 
 
 def test_rates_are_those_that_validation_digits_prefer():
+    first, finals = many_k.stored("choice.csv"), many_k.stored("finals.csv")
     for (kind, k), rate in many_k.rates().items():
-        table = many_k.pd.read_csv(
-            many_k.Path(many_k.__file__).with_name("choice.csv"), comment="#"
-        )
-        tried = table[(table.kind == kind) & (table.k == k)]
-        assert rate == tried.rate[tried.validation.idxmin()]
+        tried = first[(first.kind == kind) & (first.k == k)]
+        best = tried.rate[tried.validation.idxmin()]
+        if best == max(many_k.RATES):
+            tried = finals[(finals.kind == kind) & (finals.k == k)]
+            best = tried.rate[tried.validation.idxmin()]
+        assert rate == best
         assert set(tried.seed) == {many_k.TRIAL_SEED} and not {*tried.seed} & {*many_k.SEEDS}
     assert all(many_k.rate_of(training) for training in many_k.ALL)

@@ -1,7 +1,8 @@
 """Chapter 16's tables: models that serve many k or many sizes, against one network for each.
 
 `choice.csv`, made first, has four learning rates for each kind of model, of which validation digits
-choose, after half the epochs and with a seed that is used nowhere else. `table.csv` has a row for
+choose, after a quarter of the epochs and with a seed that is used nowhere else; `finals.csv`
+chooses again where the largest was the best. `table.csv` has a row for
 each use of each model and seed, `twice.csv` the same for one seed and twice the epochs.
 `verdicts.csv` compares, over seeds and test digits; the errors of each digit, which it needs, are
 kept in `runs/many_k`.
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.engine.choose import Engine
 from ksae_lab.evaluation.metrics import active_units, squared_errors
 from ksae_lab.evaluation.statistics import difference
 from ksae_lab.experiments.tables import Job, Row, hash_of
@@ -27,14 +29,21 @@ from ksae_lab.nn.parts_of_codes import HierarchicalTopK, Matryoshka
 from ksae_lab.nn.selectors import BatchTopK, JumpReLU, PrefixTopK, Selector, TopK
 from ksae_lab.training.callbacks import InputNoise, PixelShifts, Scheduled
 from ksae_lab.training.optimizers import Adam
-from ksae_lab.training.schedules import linear
+from ksae_lab.training.schedules import Schedule, linear
 
 KS, BETWEEN = (5, 10, 25, 50), (7, 15, 35)
 HALF, UNITS, PREFIXES = 14, 1000, (62, 125, 250, 500)
-EPOCHS, BATCH, NOISE, SHORT, TRIAL = 20, 128, 0.05, 3, 10
-SEEDS, TRIAL_SEED = (0, 1, 2, 3, 4), 100
+EPOCHS, BATCH, NOISE, SHORT, TRIAL = 40, 128, 0.05, 3, 10
+SEEDS, TRIAL_SEED = (0, 1, 2), 100
 RATES = (0.002, 0.004, 0.008, 0.016)
-PRICES = (1e-3, 2e-4)
+PRICES, START = (3e-4, 1e-4), 20
+
+ASKED = {  # the uses that a model is trained for, where that is not its k alone
+    "multi-TopK": ["k = 10", "k = 25", "k = 50"],
+    "HierarchicalTopK": [f"k = {k}" for k in KS],
+    "Matryoshka": ["k = 10", *(f"cut to {r}" for r in PREFIXES)],
+    "Matryoshka, BatchTopK": ["k = 10", *(f"cut to {r}" for r in PREFIXES)],
+}
 
 memory = joblib.Memory(Path(__file__).parents[3] / "runs" / "many_k", verbose=0)
 Found = dict[str, dict[str, Any]]  # by use: errors of each test digit, and means
@@ -92,7 +101,7 @@ BATCH_NESTED = Training("Matryoshka, BatchTopK")
 PRICED = {price: Training("JumpReLU", price=price) for price in PRICES}
 BY_COUNT = (*ALONE.values(), MULTI, HIERARCHICAL, *SMALL.values(), NESTED, BATCHED, BATCH_NESTED)
 ALL = (*BY_COUNT, *PRICED.values())
-TWICE = (ALONE[10], HIERARCHICAL, NESTED)
+TWICE = (ALONE[10], ALONE[50], HIERARCHICAL, NESTED)
 
 
 def parts(kind: str, k: int) -> tuple[Selector, list[Any]]:
@@ -107,25 +116,54 @@ def parts(kind: str, k: int) -> tuple[Selector, list[Any]]:
         case "Matryoshka" | "Matryoshka, BatchTopK":
             return selector, [Matryoshka(nested)]
         case "JumpReLU":
-            return JumpReLU(0.25, bandwidth=0.5), []
+            return BatchTopK(START), []  # for the first half, see `priced`
     return selector, []
 
 
 def train(training: Training, rate: float, seed: int) -> KSparseAutoencoder:
     """The trained model: one recipe for all, so that they differ in what they are asked for."""
-    x, rng, adam = digits().x_train, np.random.default_rng(seed), Adam(rate)
+    x, rng = digits().x_train, np.random.default_rng(seed)
     selector, losses = parts(training.kind, training.k)
-    n_units = training.units
+    n_units, falls = training.units, linear(rate, 0, begin=0.5)
     model = KSparseAutoencoder(x.shape[1], n_units, selector, rng=rng, auxiliary_losses=losses)
-    if training.price:
-        model.auxiliary_losses.append(L0(model.selector, training.price))
     model.init_from_data(x, rng)
-    falls = Scheduled(adam, "learning_rate", linear(rate, 0, begin=0.5))
-    around = [PixelShifts(digits().image or ()), InputNoise(NOISE), falls]
-    how = {"epochs": training.epochs, "batch_size": BATCH, "rng": rng, "quiet": True}
-    engine = "plain" if training.price else "sparse"
-    model.fit(x, optimizer=adam, engine=engine, callbacks=around, **how)
+    if not training.price:
+        fit(model, falls, training.epochs, rng, engine="sparse")
+        return model
+    half = training.epochs // 2
+    fit(model, linear(rate, rate), half, rng, engine="sparse")
+    priced(model, training.price)
+    fit(model, linear(rate, 0), half, rng, engine="plain")
     return model
+
+
+def fit(
+    model: KSparseAutoencoder,
+    rate: Schedule,
+    epochs: int,
+    rng: np.random.Generator,
+    engine: Engine,
+) -> None:
+    """Some epochs of the recipe: digits that move, noise, Adam with a rate that follows `rate`."""
+    adam = Adam(rate(0))
+    around = [PixelShifts(digits().image or ()), InputNoise(NOISE)]
+    around = [*around, Scheduled(adam, "learning_rate", rate)]
+    how = {"epochs": epochs, "batch_size": BATCH, "rng": rng, "quiet": True}
+    model.fit(digits().x_train, optimizer=adam, engine=engine, callbacks=around, **how)
+
+
+def priced(model: KSparseAutoencoder, price: float) -> None:
+    """Put a threshold for each unit, and a price, in the place of the batch's threshold.
+
+    From the start they would meet hundreds of active units: then nearly all are driven below their
+    thresholds, whatever the price, and do not come back.
+    """
+    assert isinstance(model.selector, BatchTopK)
+    model.selector.calibrate(model.pre_activations(digits().x_train))
+    theta = float(model.selector.threshold)
+    jump = JumpReLU(theta, bandwidth=theta / 2)
+    model.selector = jump.for_units(len(model.W_dec), model.W_dec.dtype)
+    model.auxiliary_losses.append(L0(model.selector, price))
 
 
 def uses(training: Training) -> list[Use]:
@@ -190,12 +228,13 @@ def row(training: Training, rate: float, seed: int, use: str) -> Row:
 
 def known(training: Training, rate: float) -> str:
     """A hash of what a row depends on, the seed apart."""
-    return hash_of(f"{training} {rate} {BATCH} {NOISE} {PREFIXES} {HALF}")
+    settings = f"{training} {rate} {BATCH} {NOISE} {PREFIXES} {HALF}"
+    return hash_of(f"{settings} {START}" if training.price else settings)
 
 
 def choice_jobs() -> Iterator[Job]:
-    """Each kind with each rate, half as long: how its error does on validation digits."""
-    for training in trials():
+    """Each kind with each rate, a quarter as long: how its error does on validation digits."""
+    for training in (replace(t, epochs=TRIAL) for t in trials()):
         for rate in RATES:
             name = f"{training.name}: {rate:g}"
             yield Job(name, TRIAL_SEED, known(training, rate), partial(trial, training, rate))
@@ -203,34 +242,57 @@ def choice_jobs() -> Iterator[Job]:
 
 def trials() -> list[Training]:
     """What is tried; a small network has the rate of the large one."""
-    tried = [t for t in ALL if t.units == UNITS]
-    return [replace(t, epochs=TRIAL) for t in tried if t.price in (0, PRICES[0])]
+    return [t for t in ALL if t.units == UNITS and t.price in (0, PRICES[0])]
+
+
+def final_jobs() -> Iterator[Job]:
+    """The two best rates at full length, for each kind of which the largest was the best.
+
+    Trials as short as those of choice.csv favour large steps.
+    """
+    first = stored("choice.csv").sort_values("validation")
+    for training in trials():
+        best = first[(first["kind"] == training.kind) & (first["k"] == training.k)]["rate"]
+        for rate in best[:2] if best.iloc[0] == RATES[-1] else ():
+            name = f"{training.name}: {rate:g}"
+            yield Job(name, TRIAL_SEED, known(training, rate), partial(trial, training, rate))
 
 
 def trial(training: Training, rate: float) -> Row:
-    """One row: the mean logarithm of the validation errors in the uses that it is trained for."""
-    found = measured(training, rate, TRIAL_SEED)
-    asked = {
-        "multi-TopK": ["k = 10", "k = 25", "k = 50"],
-        "HierarchicalTopK": [f"k = {k}" for k in KS],
-        "Matryoshka": ["k = 10", *(f"cut to {r}" for r in PREFIXES)],
-        "Matryoshka, BatchTopK": ["k = 10", *(f"cut to {r}" for r in PREFIXES)],
-        "JumpReLU": ["as trained"],
-    }.get(training.kind, [f"k = {training.k}"])
-    error = np.exp(np.mean([np.log(found[use]["validation"]) for use in asked]))
-    own = {"kind": training.kind, "k": training.k, "rate": rate, "validation": error}
-    return own | {"active": found[asked[0]]["active"]}
+    """One row: what validation digits say, by whatever the kind is trained for.
+
+    It is the mean logarithm of the errors in its uses, or the error with what the units cost.
+    """
+    if training.price:
+        model, x = train(training, rate, TRIAL_SEED), digits().x_val
+        active = active_units(model.encode(x)).mean()
+        error = model.error(x) + training.price * active
+    else:
+        found = measured(training, rate, TRIAL_SEED)
+        asked = ASKED.get(training.kind, [f"k = {training.k}"])
+        error = np.exp(np.mean([np.log(found[use]["validation"]) for use in asked]))
+    return {"kind": training.kind, "k": training.k, "rate": rate, "validation": error}
+
+
+def stored(name: str) -> pd.DataFrame:
+    """A table of this folder.
+
+    Raises `FileNotFoundError` if it has not been made.
+    """
+    return pd.read_csv(Path(__file__).with_name(name), comment="#")
 
 
 @cache
 def rates() -> dict[tuple[str, int], float]:
-    """The rate that validation digits chose, by kind and k.
+    """The rate that validation digits chose, by kind and k; what is in finals.csv decides there.
 
-    Raises `FileNotFoundError` if choice.csv has not been made, which comes first.
+    Raises what `stored` raises: choice.csv and finals.csv are made first.
     """
-    table = pd.read_csv(Path(__file__).with_name("choice.csv"), comment="#")
-    best = table.sort_values("validation").groupby(["kind", "k"]).first()
-    return best["rate"].to_dict()
+    best = {}
+    for name in ("choice.csv", "finals.csv"):
+        found = stored(name).sort_values("validation").groupby(["kind", "k"]).first()
+        best |= found["rate"].to_dict()
+    return best
 
 
 def rate_of(training: Training) -> float:
@@ -250,7 +312,8 @@ def use_jobs(trainings: tuple[Training, ...], seeds: tuple[int, ...]) -> Iterato
 
 def table_jobs() -> Iterator[Job]:
     """All models with all seeds; last a short training of one seed, which the chapter repeats."""
-    yield from use_jobs(ALL, SEEDS)
+    yield from use_jobs(BY_COUNT, SEEDS)
+    yield from use_jobs(tuple(PRICED.values()), SEEDS)
     short = replace(HIERARCHICAL, epochs=SHORT)
     for use in ("k = 5", "k = 25"):
         job = partial(row, short, RATES[0], 0, use)
@@ -334,6 +397,7 @@ def verdict_jobs() -> Iterator[Job]:
 
 TABLES = {
     "choice.csv": choice_jobs,
+    "finals.csv": final_jobs,
     "table.csv": table_jobs,
     "twice.csv": twice_jobs,
     "verdicts.csv": verdict_jobs,
