@@ -42,6 +42,8 @@ from .nn.layers import KSparse as KSparse
 from .nn.losses import mse as mse
 from .nn.module import Model as Model
 from .nn.module import Module as Module
+from .nn.parts_of_codes import HierarchicalTopK as HierarchicalTopK
+from .nn.parts_of_codes import Matryoshka as Matryoshka
 from .nn.selectors import BatchTopK as BatchTopK
 from .nn.selectors import JumpReLU as JumpReLU
 from .nn.selectors import PrefixTopK as PrefixTopK

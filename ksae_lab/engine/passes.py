@@ -74,6 +74,39 @@ def decode(  # type: ignore[no-untyped-def]
             i += 1
 
 
+@njit(**LOOSE)
+def take_away(W_dec, units, own, weights, error):  # type: ignore[no-untyped-def]
+    """`ksae_lab.nn.parts_of_codes.take_away`, row by row: (batch, m) units of W_dec (n, d).
+
+    Chapter 16.
+    """
+    batch, m = own.shape
+    d = W_dec.shape[1]
+    dz, dW_dec = np.empty_like(own), np.zeros_like(W_dec)
+    db_dec, left, slope = np.zeros(d, own.dtype), np.empty(d, own.dtype), np.empty(d, own.dtype)
+    scale, value = own.dtype.type(2) / own.dtype.type(batch * d), 0.0
+    for r in range(batch):
+        left[:], slope[:] = error[r], 0
+        for i in range(m, -1, -1):
+            weight = weights[r, i]
+            if weight:
+                squares = left[0] * 0
+                for j in range(d):
+                    squares += left[j] * left[j]
+                    slope[j] += scale * weight * left[j]
+                value += weight * squares
+            if i:
+                u, z = units[r, i - 1], own[r, i - 1]
+                row, drawn, along = W_dec[u], dW_dec[u], left[0] * 0
+                for j in range(d):
+                    along += slope[j] * row[j]
+                    drawn[j] += z * slope[j]
+                    left[j] -= z * row[j]
+                dz[r, i - 1] = along
+        db_dec += slope
+    return value / (batch * d), dz, dW_dec, db_dec
+
+
 @njit(**EXACT)
 def by_unit(idx: np.ndarray, counts: np.ndarray, start: np.ndarray, pairs: np.ndarray) -> None:
     """Sort pairs by unit: those of unit u are pairs[start[u]:start[u + 1]], in order.

@@ -13,7 +13,7 @@ from ksae_lab.nn import auxiliary_losses, checks, inputs
 from ksae_lab.nn.activations import Activation
 from ksae_lab.nn.auxiliary_losses import Gradients
 from ksae_lab.nn.module import ForwardPass
-from ksae_lab.nn.selectors import Selector, TopK
+from ksae_lab.nn.selectors import BatchTopK, Selector, TopK
 from ksae_lab.training.optimizers import BaseOptimizer
 
 Slots = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -64,6 +64,9 @@ class SparseForward(ForwardPass):
         x_hat: np.ndarray,
     ):
         own = {"x": x, "x_hat": x_hat, "W_dec": model.W_dec, "idx": idx, "values": values}
+        from ksae_lab.engine import passes
+
+        own["take_away"] = passes.take_away
         # The class is frozen, and z and h are no fields here.
         self.__dict__.update(own | {"_model": model, "_seen": seen})
 
@@ -167,7 +170,11 @@ class SparseStep:
         checks.whole(selector.k, "k", 0, n)
         seen = x - model.b_dec
         phi, k, by = model.phi, selector.k, selector.by
-        idx, h = self.screen.select(seen, model.W_enc, model.b_enc, k, by, phi.floor)
+        if isinstance(selector, BatchTopK):
+            all_h = seen @ model.W_enc + model.b_enc
+            idx, h = listed(selector.training_mask(all_h), all_h)
+        else:
+            idx, h = self.screen.select(seen, model.W_enc, model.b_enc, k, by, phi.floor)
         z, slope = phi(h), phi.derivative(h)
         x_hat, error, dz = np.empty_like(seen), np.empty_like(seen), np.zeros_like(z)
         losses = np.empty(len(x), dtype)
@@ -179,6 +186,8 @@ class SparseStep:
         if np.isfinite(loss):
             dh = (dz + elsewhere.of_code(extra, idx, n)) * slope
             self._update(idx, z, dh.astype(dtype, copy=False), error, seen, extra)
+            if isinstance(selector, BatchTopK):
+                selector.observe(all_h)
         forward.__dict__["_seen"] = None
         return loss, forward
 
@@ -247,6 +256,22 @@ class SparseStep:
         return (w, memories[0], memories[-1])
 
 
+def listed(mask: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The units of a mask (batch, n), row by row, and their h, both (batch, most of a row).
+
+    Shorter rows end with −1 and 0.
+
+    Chapter 16.
+    """
+    rows, units = np.nonzero(mask)
+    counts = np.bincount(rows, minlength=len(mask))
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    idx = np.full((len(mask), counts.max(initial=0)), -1)
+    values = np.zeros(idx.shape, h.dtype)
+    idx[rows, places], values[rows, places] = units, h[rows, units]
+    return idx, values
+
+
 def _as_blas() -> int:
     """How many threads the products of matrices may use."""
     libraries = threadpool_info()
@@ -258,8 +283,8 @@ def impossible(model: Any, optimizer: Any) -> str:
 
     Chapter 5.
     """
-    if type(getattr(model, "selector", None)) is not TopK:
-        return "it is for a k-sparse autoencoder with TopK"
+    if type(getattr(model, "selector", None)) not in (TopK, BatchTopK):
+        return "it is for a k-sparse autoencoder with TopK or BatchTopK"
     if model.W_dec.dtype not in (np.float32, np.float64):
         return f"it is for float32 and float64, and the weights are {model.W_dec.dtype}"
     if type(optimizer) not in rules.NUMBERS:

@@ -8,7 +8,14 @@ from ksae_lab._keras_import import import_keras
 
 import_keras()  # here, before any module below imports it aloud
 
-from ksae_lab.keras.auxiliary_losses import L0, AuxK, DeCov, MultiTopK
+from ksae_lab.keras.auxiliary_losses import (
+    L0,
+    AuxK,
+    DeCov,
+    HierarchicalTopK,
+    Matryoshka,
+    MultiTopK,
+)
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
 from ksae_lab.keras.jump_relu import JumpReLU
 from ksae_lab.keras.layers import KSparse
@@ -25,10 +32,12 @@ __all__ = [
     "BatchTopK",
     "DeCov",
     "DeadUnitMonitor",
+    "HierarchicalTopK",
     "JumpReLU",
     "KCurriculum",
     "KSparse",
     "KSparseAutoencoder",
+    "Matryoshka",
     "MultiTopK",
     "PrefixTopK",
     "Relaxation",

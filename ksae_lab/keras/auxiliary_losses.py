@@ -16,6 +16,7 @@ from keras import ops
 from ksae_lab.keras.devices import mean_of_batch, over_all_devices
 from ksae_lab.keras.topk import prefix_mask, top_k_mask
 from ksae_lab.nn.checks import not_negative, whole
+from ksae_lab.nn.parts_of_codes import pairs
 from ksae_lab.nn.selectors import PrefixTopK
 from ksae_lab.nn.topk import By
 
@@ -152,6 +153,61 @@ class MultiTopK(AuxiliaryLoss):
             z = ops.where(prefix_mask(h, k, prefix, by), model.phi(h), 0)
             total = total + weight * ops.mean(ops.square(model.decode(z) - forward.x))
         return total
+
+
+class PartsOfCode(AuxiliaryLoss):
+    """The errors of parts of a code, each weighted, as in NumPy: pairs (size, weight).
+
+    Raises what NumPy's raises, and, when it meets a model, `ValueError` for a size above n.
+
+    Chapter 16.
+    """
+
+    def __init__(self, parts: Iterable[tuple[int, float]]):
+        self.parts = pairs(parts)
+
+    def check(self, model: Any) -> None:
+        """Raises `ValueError` for a part that has more units than there are."""
+        for size, _ in self.parts:
+            whole(size, "size", 0, model.selector.n_units)
+
+    @abstractmethod
+    def part(self, z: Any, size: int) -> Any:
+        """What is left of a code z (batch, n)."""
+
+    def __call__(self, forward: ForwardPass) -> Any:
+        """The term's value, a scalar."""
+        model, x = forward.model, forward.x
+        drawn = ((w, model.decode(self.part(forward.z, size))) for size, w in self.parts)
+        return sum(weight * ops.mean(ops.square(x_hat - x)) for weight, x_hat in drawn)
+
+
+@keras.saving.register_keras_serializable(package="ksae_lab")
+class HierarchicalTopK(PartsOfCode):
+    """The errors of the k largest units of a code, for several k, as in NumPy.
+
+    Each k is decoded whole, for the price of as many decoders; NumPy's goes from one to the next.
+
+    Source: Balagansky et al. (2025); Gao et al. (2024).
+    Chapter 16.
+    """
+
+    def part(self, z: Any, size: int) -> Any:
+        """The largest of each row of z (batch, n)."""
+        return ops.where(top_k_mask(z, size, by="magnitude"), z, 0)
+
+
+@keras.saving.register_keras_serializable(package="ksae_lab")
+class Matryoshka(PartsOfCode):
+    """The errors of a code's first units alone, for several prefixes, as in NumPy.
+
+    Source: Bussmann et al. (2025).
+    Chapter 16.
+    """
+
+    def part(self, z: Any, size: int) -> Any:
+        """The first of each row of z (batch, n)."""
+        return ops.where(ops.arange(z.shape[-1]) < size, z, 0)
 
 
 @keras.saving.register_keras_serializable(package="ksae_lab")

@@ -21,6 +21,7 @@ from ksae_lab import (
     DeadUnitMonitor,
     DeCov,
     InputNoise,
+    JumpReLU,
     KSparseAutoencoder,
     ResetDeadUnits,
     RMSprop,
@@ -35,6 +36,7 @@ from ksae_lab.engine.sparse_step import SparseStep
 from ksae_lab.experiments import checkpoints, config, train
 from ksae_lab.nn.activations import ACTIVATIONS
 from ksae_lab.nn.auxiliary_losses import OfUnits
+from ksae_lab.nn.parts_of_codes import HierarchicalTopK, Matryoshka
 from ksae_lab.training.callbacks import Freeze
 from ksae_lab.training.schedules import k_curriculum, linear
 from ksae_lab.training.steps import PlainStep
@@ -370,13 +372,42 @@ def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, monkeypatch):
     assert card["facts"]["steps"]["engine"] == "sparse"
 
 
+# Other selections, and parts of a code
+
+
+@pytest.mark.parametrize("k", [0, 3, N])
+def test_a_batch_that_shares_its_units_takes_the_plain_steps(k):
+    plain, sparse = both(network(BatchTopK(k)), OPTIMIZERS["adam"])
+    for batch in batches(20):
+        (a, _), (b, _) = plain(batch), sparse(batch)
+        assert a == pytest.approx(b, rel=1e-9)
+    sparse.flush()
+    assert_same(plain, sparse, rtol=1e-7)
+    theta = [step.model.selector.threshold for step in (plain, sparse)]
+    np.testing.assert_allclose(theta[1], theta[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("selector", [TopK(5), BatchTopK(4)])
+@pytest.mark.parametrize(
+    "loss", [HierarchicalTopK([(1, 1.0), (3, 0.5)]), Matryoshka([(7, 1.0), (12, 2.0)])]
+)
+def test_parts_of_a_code_are_the_same_losses(selector, loss):
+    model = network(selector, auxiliary_losses=[loss])
+    plain, sparse = both(model, OPTIMIZERS["adam"])
+    for batch in batches(20):
+        (a, _), (b, _) = plain(batch), sparse(batch)
+        assert a == pytest.approx(b, rel=1e-9)
+    sparse.flush()
+    assert_same(plain, sparse, rtol=1e-6)
+
+
 # Who may use it
 
 
 @pytest.mark.parametrize(
     ("model", "optimizer", "reason"),
     [
-        (network(BatchTopK(3)), Adam(), "with TopK"),
+        (network(JumpReLU()), Adam(), "with TopK"),
         (network(dtype=np.float16), Adam(), "float16"),
         (network(), Adam(lazy=True), "lazy"),
         (network(), type("Own", (Adam,), {})(), "the optimizer Own"),

@@ -13,12 +13,20 @@ from hypothesis.extra import numpy as hnp
 from keras import ops
 from scipy.stats import norm
 
-from ksae_lab.keras import BatchTopK, JumpReLU, PrefixTopK, TopK
-from ksae_lab.keras.auxiliary_losses import L0, AuxK, DeCov, MultiTopK
+from ksae_lab.keras import BatchTopK, JumpReLU, PrefixTopK, TopK, auxiliary_losses
+from ksae_lab.keras.auxiliary_losses import (
+    L0,
+    AuxK,
+    DeCov,
+    HierarchicalTopK,
+    Matryoshka,
+    MultiTopK,
+)
 from ksae_lab.keras.callbacks import DeadUnitMonitor, KCurriculum, ResetDeadUnits
 from ksae_lab.keras.layers import KSparse
 from ksae_lab.keras.models import KSparseAutoencoder
 from ksae_lab.models import k_sparse
+from ksae_lab.nn import parts_of_codes
 from ksae_lab.nn import selectors as in_numpy
 from ksae_lab.nn.topk import top_k_mask
 from ksae_lab.training.gradcheck import check_gradients
@@ -89,6 +97,28 @@ def first_units(model, prefix):
     small.W_enc[:], small.W_dec[:] = model.W_enc[:, :prefix], model.W_dec[:prefix]
     small.b_enc[:], small.b_dec[:] = model.b_enc[:prefix], model.b_dec
     return small
+
+
+@pytest.mark.parametrize("kind", ["HierarchicalTopK", "Matryoshka"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_parts_of_a_code_have_the_gradients_that_tensorflow_finds(kind, activation):
+    parts, x = [(0, 0.5), (1, 2.0), (3, 0.25), (5, 1.0)], images()
+    model = numpy_model(in_numpy.TopK(4), activation=activation)
+    twin = twin_of(model, getattr(auxiliary_losses, kind)(parts))
+    model.auxiliary_losses = [getattr(parts_of_codes, kind)(parts)]
+    expected, slopes = model.loss_and_gradients(x)
+    loss, found = in_training(twin, x)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    for name, slope in slopes.items():
+        np.testing.assert_allclose(found[name], slope, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_a_part_with_more_units_than_there_are_is_refused():
+    for kind in (HierarchicalTopK, Matryoshka):
+        with pytest.raises(ValueError, match="size"):
+            twin_of(numpy_model(), kind([(7, 1.0)]))
+        again = kind.from_config(kind([(2, 1.0)]).get_config())
+        assert again.parts == [(2, 1.0)]
 
 
 @pytest.mark.parametrize("by", ["value", "magnitude"])

@@ -1,81 +1,92 @@
-"""Chapter 16's table: what a row holds, and that the table is the one asked for."""
+"""Chapter 16's tables: what a row holds, and what is compared with what."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ksae_lab.data.datasets import load_dataset
+from ksae_lab.nn.selectors import BatchTopK
 from tests.labs.imported import module
 
 many_k = module("many_k")
-Training, Use = many_k.Training, many_k.Use
 
 
-@pytest.fixture(scope="module")
-def digits():
-    whole = load_dataset()
-    return replace(whole, x_train=whole.x_train[:200], x_val=whole.x_val[:20])
+@pytest.fixture(autouse=True)
+def few_digits(monkeypatch):
+    """The module's digits, but few of them."""
+    whole = many_k.digits()
+    few = replace(whole, x_train=whole.x_train[:200], x_test=whole.x_test[:100])
+    monkeypatch.setattr(many_k, "digits", lambda: few)
 
 
-def rows(digits, kind, uses):
-    """What is measured when one short training is used in several ways."""
-    training, x = Training(*kind, epochs=1), digits.x_test[:100]
-    model = many_k.train(training, digits, seed=3)
-    made = [Use(variant, training, k) for variant, k in uses]
-    return model, x, [many_k.measure(model, use, digits.x_train, x) for use in made]
+def short(training):
+    return many_k.train(replace(training, epochs=1), 0.004, seed=3)
 
 
-def test_a_network_for_one_k_is_used_with_others(digits):
-    uses = [("alone", 20), ("trained at 10", 2)]
-    model, x, (own, other) = rows(digits, ("one k", (20, 100)), uses)
-    for row, k in ((own, 20), (other, 2)):
-        h = (x - model.b_dec) @ model.W_enc + model.b_enc
-        z = np.where(np.argsort(np.argsort(-h)) < k, np.maximum(h, 0), 0)
-        error = np.mean((z @ model.W_dec + model.b_dec - x) ** 2)
-        assert row["test"] == pytest.approx(error, rel=1e-4)
-        assert row["active"] == pytest.approx(np.count_nonzero(z) / 100)
-        assert (row["k"], row["price"]) == (k, None)
+def test_a_pixel_is_the_mean_of_four():
+    image = np.arange(28 * 28, dtype=float).reshape(1, 28, 28)
+    small = many_k.halved(image.reshape(1, -1)).reshape(14, 14)
+    assert small[0, 1] == image[0, :2, 2:4].mean() and small[13, 0] == image[0, 26:, :2].mean()
 
 
-def test_a_network_for_one_k_has_as_many_units_as_asked(digits):
-    model, _, _ = rows(digits, ("one k", (10, 20)), [("alone, 2k units", 10)])
-    assert (model.k, model.W_dec.shape) == (10, (20, 784))
+def test_each_kind_asks_for_what_its_paper_asks():
+    _, (hierarchical,) = many_k.parts("HierarchicalTopK", 50)
+    assert hierarchical.parts == [(k, 1.0) for k in range(1, 50)]  # and 50 is the model's own
+    selector, (multi,) = many_k.parts("multi-TopK", 40)
+    assert selector.k == 40 and multi.parts == [(10, 8.0)]
+    selector, (nested,) = many_k.parts("Matryoshka, BatchTopK", 10)
+    assert isinstance(selector, BatchTopK)
+    assert nested.parts == [(prefix, 1.0) for prefix in many_k.PREFIXES]
 
 
-def test_nested_dictionaries_are_cut_and_made_whole_again(digits):
-    uses = [("nested", 5), ("nested, all units", 5), ("nested", 2)]
-    model, x, found = rows(digits, ("nested",), uses)
-    assert model.selector.prefix == 4
-    model.selector.prefix = 100
-    twin = model.to_numpy()
-    for row, units in zip(found, (10, 100, 4), strict=True):
-        h = twin.pre_activations(x)[:, :units]
-        z = np.where(np.argsort(np.argsort(-h)) < row["k"], np.maximum(h, 0), 0)
-        error = np.mean((z @ twin.W_dec[:units] + twin.b_dec - x) ** 2)
-        assert row["test"] == pytest.approx(error, rel=1e-4)
+def test_uses_are_what_they_are_called():
+    model = short(many_k.NESTED)
+    uses = {use.name: use for use in many_k.uses(many_k.NESTED)}
+    x = many_k.digits().x_test
+    h = model.pre_activations(x)
+    ranks = np.argsort(np.argsort(-h))
+    whole = np.where(ranks < 10, np.maximum(h, 0), 0)
+    np.testing.assert_array_equal(many_k.used(model, uses["k = 10"], x), whole)
+    cut = np.where(np.arange(1000) < 125, whole, 0)
+    np.testing.assert_array_equal(many_k.used(model, uses["cut to 125"], x), cut)
+    chosen = many_k.used(model, uses["chosen from 125"], x)
+    first = np.where(np.argsort(np.argsort(-h[:, :125])) < 10, np.maximum(h[:, :125], 0), 0)
+    np.testing.assert_array_equal(chosen[:, :125], first)
+    assert not chosen[:, 125:].any()
 
 
-def test_a_threshold_is_used_as_learnt_and_then_set_for_each_k(digits):
-    uses = [("batch top-k, θ as learnt", 10), ("batch top-k", 5), ("batch top-k", 20)]
-    _, x, found = rows(digits, ("batch top-k",), uses)
-    actives = [row["active"] for row in found]
-    assert actives[1] == pytest.approx(5, abs=1.5) and actives[2] == pytest.approx(20, abs=4)
-    again = many_k.train(Training("batch top-k", epochs=1), digits, seed=3)
-    assert found[0]["active"] == pytest.approx(np.count_nonzero(again.encode(x)) / 100)
+def test_a_threshold_is_used_as_learnt_and_then_set_for_each_k():
+    model = short(many_k.BATCHED)
+    uses = {use.name: use for use in many_k.uses(many_k.BATCHED)}
+    x, learnt = many_k.digits().x_test, float(model.selector.threshold)
+    as_learnt = many_k.used(model, uses["θ as learnt"], x)
+    np.testing.assert_array_equal(as_learnt > 0, model.pre_activations(x) >= learnt)
+    actives = [np.count_nonzero(many_k.used(model, uses[f"k = {k}"], x)) / 100 for k in (5, 10)]
+    assert actives == pytest.approx([5, 10], abs=2)
 
 
-def test_who_pays_more_speaks_less(digits):
-    found = []
-    for price in (1e-2, 1e-4):
-        _, _, (row,) = rows(digits, ("JumpReLU", price), [("JumpReLU", None)])
-        found.append(row)
-        assert row["price"] == price and row["k"] is None
-    assert found[0]["active"] < found[1]["active"]
+def test_who_pays_more_has_fewer_active_units():
+    few, many = (
+        short(replace(many_k.PRICED[many_k.PRICES[0]], price=price)) for price in (1e-1, 1e-5)
+    )
+    x = many_k.digits().x_test
+    assert np.count_nonzero(few.encode(x)) < np.count_nonzero(many.encode(x))
 
 
-def test_rows_and_their_settings_are_told_apart(monkeypatch):
-    before = {use.settings for use in many_k.uses()}
-    assert len(before) == len({use.name for use in many_k.uses()}) == len(many_k.uses())
-    monkeypatch.setattr(many_k, "RATE", 0.1)
-    assert not before & {use.settings for use in many_k.uses()}
+def test_between_two_k_the_error_follows_a_power_law(monkeypatch):
+    monkeypatch.setattr(many_k, "errors", lambda training, use: np.full((2, 3), 1 / training.k))
+    for active in (4, 5, 9.5, 18, 60):
+        np.testing.assert_allclose(many_k.alone_at(active), np.full((2, 3), 1 / active))
+
+
+def test_rates_are_those_that_validation_digits_prefer():
+    first, finals = many_k.stored("choice.csv"), many_k.stored("finals.csv")
+    for (kind, k), rate in many_k.rates().items():
+        tried = first[(first.kind == kind) & (first.k == k)]
+        best = tried.rate[tried.validation.idxmin()]
+        if best == max(many_k.RATES):
+            tried = finals[(finals.kind == kind) & (finals.k == k)]
+            best = tried.rate[tried.validation.idxmin()]
+        assert rate == best
+        assert set(tried.seed) == {many_k.TRIAL_SEED} and not {*tried.seed} & {*many_k.SEEDS}
+    assert all(many_k.rate_of(training) for training in many_k.ALL)

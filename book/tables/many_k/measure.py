@@ -1,165 +1,404 @@
-"""Chapter 16's table: models that serve many k, against one network for each k.
+"""Chapter 16's tables: models that serve many k or many sizes, against one network for each.
 
-One row is one model, of one seed, used in one way: with k units, or at the price that it learnt at.
-What stands below was chosen by the validation digits, for one more seed and half the epochs.
+`choice.csv`, made first, has four learning rates for each kind of model, of which validation digits
+choose, after a quarter of the epochs and with a seed that is used nowhere else; `finals.csv`
+chooses again where the largest was the best. `table.csv` has a row for
+each use of each model and seed, `half.csv` the same for one seed and half the epochs.
+`verdicts.csv` compares, over seeds and test digits; the errors of each digit, which it needs, are
+kept in `runs/many_k`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
 
+import joblib
 import numpy as np
+import pandas as pd
 
 from ksae_lab.data.datasets import Dataset, load_dataset
-from ksae_lab.evaluation.metrics import active_units
-from ksae_lab.experiments.tables import Job, hash_of
-from ksae_lab.nn.losses import mse
-from ksae_lab.training.schedules import linear
+from ksae_lab.engine.choose import Engine
+from ksae_lab.evaluation.metrics import active_units, squared_errors
+from ksae_lab.evaluation.statistics import difference
+from ksae_lab.experiments.tables import Job, Row, hash_of
+from ksae_lab.models.k_sparse import KSparseAutoencoder
+from ksae_lab.nn.auxiliary_losses import L0
+from ksae_lab.nn.parts_of_codes import HierarchicalTopK, Matryoshka
+from ksae_lab.nn.selectors import BatchTopK, JumpReLU, PrefixTopK, Selector, TopK
+from ksae_lab.training.callbacks import InputNoise, PixelShifts, Scheduled
+from ksae_lab.training.optimizers import Adam
+from ksae_lab.training.schedules import Schedule, linear
 
-KS = (2, 5, 10, 20, 30, 50)
-BETWEEN = (7, 14, 40)  # which no model was trained for
-PRICES = (4e-3, 1e-3, 3e-4, 1e-4, 3e-5)
-# One recipe for all, so that models differ in what they are asked for and in nothing else.
-EPOCHS, SHORT, BATCH, RATE, NOISE = 40, 3, 128, 0.008, 0.1
-SEEDS = (0, 1, 2)
-N_UNITS = 100
-# What an error weighs, about as it falls with k: else a few units would be all that counts.
-WEIGHTS = {2: 0.3, 5: 0.4, 10: 0.5, 20: 0.65, 30: 0.75}  # and 1 for 50
+KS, BETWEEN = (5, 10, 25, 50), (7, 15, 35)
+HALF, UNITS, PREFIXES = 14, 1000, (62, 125, 250, 500)
+EPOCHS, BATCH, NOISE, SHORT, TRIAL = 40, 128, 0.05, 3, 10
+SEEDS, TRIAL_SEED = (0, 1, 2), 100
+RATES = (0.002, 0.004, 0.008, 0.016)
+PRICES, START = (3e-4, 1e-4), 20
+
+ASKED = {  # the uses that a model is trained for, where that is not its k alone
+    "multi-TopK": ["k = 10", "k = 25", "k = 50"],
+    "HierarchicalTopK": [f"k = {k}" for k in KS],
+    "Matryoshka": ["k = 10", *(f"cut to {r}" for r in PREFIXES)],
+    "Matryoshka, BatchTopK": ["k = 10", *(f"cut to {r}" for r in PREFIXES)],
+}
+
+memory = joblib.Memory(Path(__file__).parents[3] / "runs" / "many_k", verbose=0)
+Found = dict[str, dict[str, Any]]  # by use: errors of each test digit, and means
+
+
+@cache
+def digits() -> Dataset:
+    """The digits at half their height and width: a quarter of the work, and units five a pixel."""
+    data = load_dataset("mnist5k")
+    parts = {name: halved(getattr(data, name)) for name in ("x_train", "x_val", "x_test")}
+    return replace(data, **parts, image=(HALF, HALF))
+
+
+def halved(x: np.ndarray) -> np.ndarray:
+    """Digits (images, 784) of which each pixel is the mean of four: (images, 196)."""
+    return x.reshape(-1, HALF, 2, HALF, 2).mean(axis=(2, 4)).reshape(-1, HALF**2)
 
 
 @dataclass(frozen=True)
 class Training:
-    """One model to train: its kind, the k, k and units, or price that it is trained for."""
+    """One model to train: its kind, its k or its price, and its units."""
 
     kind: str
-    setting: float | tuple[int, int] | None = None
+    k: int = 10
+    units: int = UNITS
+    price: float = 0.0
     epochs: int = EPOCHS
+
+    @property
+    def name(self) -> str:
+        """What tells it from others of its seed."""
+        which = f"price {self.price:g}" if self.price else f"k {self.k}"
+        return f"{self.kind}, {which}, n {self.units}"
 
 
 @dataclass(frozen=True)
 class Use:
-    """One way to use a model, which makes one row: the variant's name, k, or else its price."""
+    """One way to use a model: with k units (0: as it is), of all or of the first few.
 
-    variant: str
-    training: Training
-    k: int | None = None
+    With `kept` they are selected of all n, and those beyond are dropped; with `chosen_from` they
+    are selected of the first.
+    """
 
-    @property
-    def name(self) -> str:
-        """What tells the row from others of its seed."""
-        at = f"price {self.training.setting:g}" if self.k is None else f"k = {self.k}"
-        return f"{self.variant}, {at}"
-
-    @property
-    def settings(self) -> str:
-        """A hash of what the row depends on, the seed apart."""
-        return hash_of(f"{self} {BATCH} {RATE} {NOISE} {N_UNITS} {WEIGHTS}")
+    name: str
+    k: int = 0
+    kept: int = 0
+    chosen_from: int = 0
 
 
-def uses() -> list[Use]:
-    """All rows of one seed; those of the same model stand together."""
-    rows = []
-    for k in KS:
-        alone = Training("one k", (k, N_UNITS))
-        rows.append(Use("alone", alone, k))
-        if k == 10:
-            rows += [Use("trained at 10", alone, other) for other in KS]
-        if 2 * k < N_UNITS:
-            rows.append(Use("alone, 2k units", Training("one k", (k, 2 * k)), k))
-    rows += [Use("multi-k, short", Training("multi-k", epochs=SHORT), k) for k in KS]
-    rows += [Use("multi-k, 10 and 40", Training("10 and 40"), k) for k in KS]
-    rows += [Use("multi-k", Training("multi-k"), k) for k in (*KS, *BETWEEN)]
-    # The first to use it: those below set θ anew.
-    rows.append(Use("batch top-k, θ as learnt", Training("batch top-k"), 10))
-    rows += [Use("batch top-k", Training("batch top-k"), k) for k in KS]
-    rows += [Use("nested", Training("nested"), k) for k in KS]
-    rows += [Use("nested, all units", Training("nested"), k) for k in KS]
-    rows += [Use("JumpReLU", Training("JumpReLU", price)) for price in PRICES]
-    return rows
+ALONE = {k: Training("alone", k) for k in KS}
+SMALL = {r: Training("alone", 10, r) for r in PREFIXES}
+MULTI, HIERARCHICAL = Training("multi-TopK", 40), Training("HierarchicalTopK", 50)
+NESTED, BATCHED = Training("Matryoshka"), Training("BatchTopK")
+BATCH_NESTED = Training("Matryoshka, BatchTopK")
+PRICED = {price: Training("JumpReLU", price=price) for price in PRICES}
+BY_COUNT = (*ALONE.values(), MULTI, HIERARCHICAL, *SMALL.values(), NESTED, BATCHED, BATCH_NESTED)
+ALL = (*BY_COUNT, *PRICED.values())
+HALVED = (ALONE[5], ALONE[10], ALONE[50], MULTI, *SMALL.values(), NESTED)
 
 
-def train(training: Training, dataset: Dataset, seed: int):
-    """The trained model, of Keras whatever its kind: so the recipe is the same to the last step."""
-    from ksae_lab.keras import (  # and so quietly, before Keras
-        L0,
-        BatchTopK,
-        JumpReLU,
-        KSparseAutoencoder,
-        MultiTopK,
-        PrefixTopK,
-    )
-
-    import keras  # isort: skip
-
-    options = {"noise": NOISE}
-    x = dataset.x_train
-    d, n = x.shape[1], N_UNITS
-    keras.utils.set_random_seed(seed)
-    match training.kind:
-        case "one k":
-            k, n_units = training.setting
-            model = KSparseAutoencoder(d, n_units, k, **options)
-        case "10 and 40":
-            extra = MultiTopK([(40, n, 1 / 8)])
-            model = KSparseAutoencoder(d, n, 10, auxiliary_losses=[extra], **options)
-        case "multi-k":
-            extra = MultiTopK([(k, n, weight) for k, weight in WEIGHTS.items()])
-            model = KSparseAutoencoder(d, n, 50, auxiliary_losses=[extra], **options)
-        case "nested":
-            extra = MultiTopK([(k, 2 * k, weight) for k, weight in WEIGHTS.items()])
-            model = KSparseAutoencoder(d, n, PrefixTopK(50, n), auxiliary_losses=[extra], **options)
-        case "batch top-k":
-            model = KSparseAutoencoder(d, n, BatchTopK(10), **options)
+def parts(kind: str, k: int) -> tuple[Selector, list[Any]]:
+    """How a kind selects, and what it adds to its own error."""
+    nested = [(prefix, 1.0) for prefix in PREFIXES]
+    selector = BatchTopK(k) if "BatchTopK" in kind else TopK(k)
+    match kind:
+        case "multi-TopK":  # L(k) + L(4k) / 8, times 8
+            return selector, [HierarchicalTopK([(k // 4, 8.0)])]
+        case "HierarchicalTopK":  # the mean over k, times their number
+            return selector, [HierarchicalTopK((each, 1.0) for each in range(1, k))]
+        case "Matryoshka" | "Matryoshka, BatchTopK":
+            return selector, [Matryoshka(nested)]
         case "JumpReLU":
-            extra = L0(training.setting)
-            model = KSparseAutoencoder(d, n, JumpReLU(0.5), auxiliary_losses=[extra], **options)
-    model.init_from_data(x, np.random.default_rng(seed))
-    model.compile(keras.optimizers.Adam(RATE), loss="mse", jit_compile=False)
-    falling = linear(RATE, 0, begin=0.5)
-    model.fit(
-        x,
-        x,
-        batch_size=BATCH,
-        epochs=training.epochs,
-        verbose=0,
-        callbacks=[
-            keras.callbacks.LearningRateScheduler(lambda epoch: falling(epoch / training.epochs))
-        ],
-    )
+            return BatchTopK(START), []  # for the first half, see `priced`
+    return selector, []
+
+
+def train(training: Training, rate: float, seed: int) -> KSparseAutoencoder:
+    """The trained model: one recipe for all, so that they differ in what they are asked for."""
+    x, rng = digits().x_train, np.random.default_rng(seed)
+    selector, losses = parts(training.kind, training.k)
+    n_units, falls = training.units, linear(rate, 0, begin=0.5)
+    model = KSparseAutoencoder(x.shape[1], n_units, selector, rng=rng, auxiliary_losses=losses)
+    model.init_from_data(x, rng)
+    if not training.price:
+        fit(model, falls, training.epochs, rng, engine="sparse")
+        return model
+    half = training.epochs // 2
+    fit(model, linear(rate, rate), half, rng, engine="sparse")
+    priced(model, training.price)
+    fit(model, linear(rate, 0), half, rng, engine="plain")
     return model
 
 
-def measure(model, use: Use, x_train: np.ndarray, x: np.ndarray) -> dict:
-    """One row: how the model is used, its error for the images x (images, d), its active units."""
-    if use.k is not None:
+def fit(
+    model: KSparseAutoencoder,
+    rate: Schedule,
+    epochs: int,
+    rng: np.random.Generator,
+    engine: Engine,
+) -> None:
+    """Some epochs of the recipe: digits that move, noise, Adam with a rate that follows `rate`."""
+    adam = Adam(rate(0))
+    around = [PixelShifts(digits().image or ()), InputNoise(NOISE)]
+    around = [*around, Scheduled(adam, "learning_rate", rate)]
+    how = {"epochs": epochs, "batch_size": BATCH, "rng": rng, "quiet": True}
+    model.fit(digits().x_train, optimizer=adam, engine=engine, callbacks=around, **how)
+
+
+def priced(model: KSparseAutoencoder, price: float) -> None:
+    """Put a threshold for each unit, and a price, in the place of the batch's threshold.
+
+    From the start they would meet hundreds of active units: then nearly all are driven below their
+    thresholds, whatever the price, and do not come back.
+    """
+    assert isinstance(model.selector, BatchTopK)
+    model.selector.calibrate(model.pre_activations(digits().x_train))
+    theta = float(model.selector.threshold)
+    jump = JumpReLU(theta, bandwidth=theta / 2)
+    model.selector = jump.for_units(len(model.W_dec), model.W_dec.dtype)
+    model.auxiliary_losses.append(L0(model.selector, price))
+
+
+def uses(training: Training) -> list[Use]:
+    """The ways to use a model of this kind."""
+    kind, k, n = training.kind, training.k, training.units
+    if kind == "JumpReLU":
+        return [Use("as trained")]
+    if n < UNITS:
+        return [Use(f"k = {k}", k)]
+    cut = [Use(f"cut to {r}", k, kept=r) for r in PREFIXES if "Matryoshka" in kind]
+    if "BatchTopK" in kind:
+        return [Use("θ as learnt"), *(Use(f"k = {k}", k) for k in KS), *cut]
+    chosen = [Use(f"chosen from {r}", k, chosen_from=r) for r in PREFIXES if cut]
+    return [*(Use(f"k = {each}", each) for each in (*KS, *BETWEEN)), *cut, *chosen]
+
+
+def used(model: KSparseAutoencoder, use: Use, x: np.ndarray) -> np.ndarray:
+    """The codes (images, n) of x (images, d), with the model set to a use."""
+    if isinstance(model.selector, BatchTopK) and use.k:
         model.k = use.k
-    if use.variant.startswith("nested"):
-        model.selector.prefix = 2 * use.k if use.variant == "nested" else N_UNITS
-    if use.variant == "batch top-k":
-        model.selector.calibrate(model.pre_activations(x_train))
-    z = np.asarray(model.encode(x))
-    price = use.training.setting if use.training.kind == "JumpReLU" else None
-    return {
-        "model": use.variant,
-        "k": use.k,
-        "price": price,
-        "test": mse(np.asarray(model.decode(z)), x),
-        "active": active_units(z).mean(),
+        model.selector.calibrate(model.pre_activations(digits().x_train))
+    elif use.k:
+        model.selector = PrefixTopK(use.k, use.chosen_from or len(model.W_dec))
+    z = model.encode(x)
+    if use.kept:
+        z[:, use.kept :] = 0
+    return z
+
+
+def measured(training: Training, rate: float, seed: int) -> Found:
+    """The errors of a trained model in each of its uses; trained once, and kept."""
+    return kept(astuple(training), rate, seed)
+
+
+@memory.cache
+def kept(fields: tuple[Any, ...], rate: float, seed: int) -> Found:
+    """What `measured` gives for a training of these fields."""
+    training, data, found = Training(*fields), digits(), {}
+    model = train(training, rate, seed)
+    for use in uses(training):
+        validation, test = (used(model, use, x) for x in (data.x_val, data.x_test))
+        found[use.name] = {
+            "validation": squared_errors(data.x_val, model.decode(validation)).mean(),
+            "errors": squared_errors(data.x_test.astype(float), model.decode(test)),
+            "active": active_units(test).mean(),
+        }
+    return found
+
+
+def row(training: Training, rate: float, seed: int, use: str) -> Row:
+    """One row: a model in one of its uses."""
+    found = measured(training, rate, seed)[use]
+    of_model = {"model": training.kind, "trained": training.k, "units": training.units}
+    return of_model | {
+        "price": training.price,
+        "use": use,
+        "validation": found["validation"],
+        "test": found["errors"].mean(),
+        "active": found["active"],
     }
 
 
-def jobs() -> Iterator[Job]:
+def known(training: Training, rate: float) -> str:
+    """A hash of what a row depends on, the seed apart."""
+    settings = f"{training} {rate} {BATCH} {NOISE} {PREFIXES} {HALF}"
+    return hash_of(f"{settings} {START}" if training.price else settings)
+
+
+def choice_jobs() -> Iterator[Job]:
+    """Each kind with each rate, a quarter as long: how its error does on validation digits."""
+    for training in (replace(t, epochs=TRIAL) for t in trials()):
+        for rate in RATES:
+            name = f"{training.name}: {rate:g}"
+            yield Job(name, TRIAL_SEED, known(training, rate), partial(trial, training, rate))
+
+
+def trials() -> list[Training]:
+    """What is tried; a small network has the rate of the large one."""
+    return [t for t in ALL if t.units == UNITS and t.price in (0, PRICES[0])]
+
+
+def final_jobs() -> Iterator[Job]:
+    """The two best rates at full length, for each kind of which the largest was the best.
+
+    Trials as short as those of choice.csv favour large steps.
+    """
+    first = stored("choice.csv").sort_values("validation")
+    for training in trials():
+        best = first[(first["kind"] == training.kind) & (first["k"] == training.k)]["rate"]
+        for rate in best[:2] if best.iloc[0] == RATES[-1] else ():
+            name = f"{training.name}: {rate:g}"
+            yield Job(name, TRIAL_SEED, known(training, rate), partial(trial, training, rate))
+
+
+def trial(training: Training, rate: float) -> Row:
+    """One row: what validation digits say, by whatever the kind is trained for.
+
+    It is the mean logarithm of the errors in its uses, or the error with what the units cost.
+    """
+    if training.price:
+        model, x = train(training, rate, TRIAL_SEED), digits().x_val
+        active = active_units(model.encode(x)).mean()
+        error = model.error(x) + training.price * active
+    else:
+        found = measured(training, rate, TRIAL_SEED)
+        asked = ASKED.get(training.kind, [f"k = {training.k}"])
+        error = np.exp(np.mean([np.log(found[use]["validation"]) for use in asked]))
+    return {"kind": training.kind, "k": training.k, "rate": rate, "validation": error}
+
+
+def stored(name: str) -> pd.DataFrame:
+    """A table of this folder.
+
+    Raises `FileNotFoundError` if it has not been made.
+    """
+    return pd.read_csv(Path(__file__).with_name(name), comment="#")
+
+
+@cache
+def rates() -> dict[tuple[str, int], float]:
+    """The rate that validation digits chose, by kind and k; what is in finals.csv decides there.
+
+    Raises what `stored` raises: choice.csv and finals.csv are made first.
+    """
+    best = {}
+    for name in ("choice.csv", "finals.csv"):
+        found = stored(name).sort_values("validation").groupby(["kind", "k"]).first()
+        best |= found["rate"].to_dict()
+    return best
+
+
+def rate_of(training: Training) -> float:
+    """The rate of a model; one of another size has that of its kind and k."""
+    return rates()[training.kind, training.k]
+
+
+def use_jobs(trainings: tuple[Training, ...], seeds: tuple[int, ...]) -> Iterator[Job]:
     """Every use of every model, for every seed; a model is trained once for all its uses."""
-    dataset = load_dataset("mnist5k")
-    trained = lru_cache(maxsize=1)(lambda training, seed: train(training, dataset, seed))
-
-    def row(use: Use, seed: int) -> dict:
-        model = trained(use.training, seed)
-        return measure(model, use, dataset.x_train, dataset.x_test)
-
-    for seed in SEEDS:
-        for use in uses():
-            yield Job(use.name, seed, use.settings, partial(row, use, seed))
+    for seed in seeds:
+        for training in trainings:
+            rate = rate_of(training)
+            for use in uses(training):
+                job = partial(row, training, rate, seed, use.name)
+                yield Job(f"{training.name}: {use.name}", seed, known(training, rate), job)
 
 
-TABLES = {"table.csv": jobs}
+def table_jobs() -> Iterator[Job]:
+    """All models with all seeds; last a short training of one seed, which the chapter repeats."""
+    yield from use_jobs(BY_COUNT, SEEDS)
+    yield from use_jobs(tuple(PRICED.values()), SEEDS)
+    short = replace(HIERARCHICAL, epochs=SHORT)
+    for use in ("k = 5", "k = 25"):
+        job = partial(row, short, RATES[0], 0, use)
+        yield Job(f"short {short.name}: {use}", 0, known(short, RATES[0]), job)
+
+
+def half_jobs() -> Iterator[Job]:
+    """What the last doubling of the epochs changed, for one seed: here it is taken back."""
+    yield from use_jobs(tuple(replace(t, epochs=EPOCHS // 2) for t in HALVED), SEEDS[:1])
+
+
+def errors(training: Training, use: str) -> np.ndarray:
+    """The errors (seeds, images) of a model in one use."""
+    rate = rate_of(training)
+    return np.stack([measured(training, rate, seed)[use]["errors"] for seed in SEEDS])
+
+
+def alone_at(active: float) -> np.ndarray:
+    """The errors (seeds, images) of networks trained for so many active units on average.
+
+    Those of the nearest k, all multiplied by what the mean error's power law between the two k
+    around it says of the rest of the way.
+    """
+    found = {k: errors(ALONE[k], f"k = {k}") for k in KS}
+    upper = int(np.clip(np.searchsorted(KS, active), 1, len(KS) - 1))
+    below, above = KS[upper - 1], KS[upper]
+    nearest = min((below, above), key=lambda k: abs(np.log(k / active)))
+    power = np.log(found[above].mean() / found[below].mean()) / np.log(above / below)
+    return found[nearest] * (active / nearest) ** power
+
+
+Side = Callable[[], np.ndarray]
+
+
+def contests() -> Iterator[tuple[str, str, Side, Side]]:
+    """Each comparison: its family and name, and the errors of both sides."""
+
+    def of(training: Training, use: str) -> Side:
+        return partial(errors, training, use)
+
+    for name, model in (("trained at 10", ALONE[10]), ("multi", MULTI), ("all k", HIERARCHICAL)):
+        for k in KS:
+            if model is not ALONE[k]:
+                use = f"k = {k}"
+                yield "many k", f"{name}, k = {k}", of(model, use), of(ALONE[k], use)
+    yield "prefixes", "nested, whole", of(NESTED, "k = 10"), of(ALONE[10], "k = 10")
+    for r in PREFIXES:
+        for how in ("cut to", "chosen from"):
+            use = f"{how} {r}"
+            yield "prefixes", f"nested, {use}", of(NESTED, use), of(SMALL[r], "k = 10")
+    priced = [(f"JumpReLU at {price:g}", PRICED[price], "as trained") for price in PRICES]
+    for name, model, use in (("batch top-k", BATCHED, "k = 10"), *priced):
+        active = partial(mean_active, model, use)
+        yield "thresholds", name, of(model, use), lambda active=active: alone_at(active())
+    yield "thresholds", "nested by batch, whole", of(BATCH_NESTED, "k = 10"), of(BATCHED, "k = 10")
+    for r in PREFIXES:
+        name, use = f"nested by batch, cut to {r}", f"cut to {r}"
+        yield "thresholds", name, of(BATCH_NESTED, use), of(NESTED, use)
+
+
+def mean_active(training: Training, use: str) -> float:
+    """How many units of a model are active, a mean over seeds and test digits."""
+    rate = rate_of(training)
+    return float(np.mean([measured(training, rate, seed)[use]["active"] for seed in SEEDS]))
+
+
+def verdict(family: str, ours: Side, theirs: Side) -> Row:
+    """One row: how far a model lies above its rival, for seeds and digits that are drawn."""
+    a, b = ours(), theirs()
+    apart = difference(a, b)
+    means = {"family": family, "model": a.mean(), "rival": b.mean()}
+    return means | {"difference": apart.mean, "half_width": apart.half_width, "p": apart.p}
+
+
+def verdict_jobs() -> Iterator[Job]:
+    """Every comparison; those of a family are corrected together."""
+    settings = hash_of(f"{[known(training, rate_of(training)) for training in ALL]} {SEEDS}")
+    for family, name, ours, theirs in contests():
+        yield Job(name, 0, settings, partial(verdict, family, ours, theirs))
+
+
+TABLES = {
+    "choice.csv": choice_jobs,
+    "finals.csv": final_jobs,
+    "table.csv": table_jobs,
+    "half.csv": half_jobs,
+    "verdicts.csv": verdict_jobs,
+}
