@@ -63,10 +63,10 @@ class SparseForward(ForwardPass):
         values: np.ndarray,
         x_hat: np.ndarray,
     ):
-        own = {"x": x, "x_hat": x_hat, "W_dec": model.W_dec, "idx": idx, "values": values}
-        from ksae_lab.engine import passes
+        from ksae_lab.engine.passes import take_away  # compiled: numba need not be there to import us
 
-        own["take_away"] = passes.take_away
+        own = {"x": x, "x_hat": x_hat, "W_dec": model.W_dec, "idx": idx, "values": values}
+        own["take_away"] = take_away
         # The class is frozen, and z and h are no fields here.
         self.__dict__.update(own | {"_model": model, "_seen": seen})
 
