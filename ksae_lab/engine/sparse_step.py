@@ -63,7 +63,8 @@ class SparseForward(ForwardPass):
         values: np.ndarray,
         x_hat: np.ndarray,
     ):
-        from ksae_lab.engine.passes import take_away  # compiled: numba need not be there to import us
+        # Compiled: whoever imports this module need not have numba.
+        from ksae_lab.engine.passes import take_away
 
         own = {"x": x, "x_hat": x_hat, "W_dec": model.W_dec, "idx": idx, "values": values}
         own["take_away"] = take_away

@@ -34,7 +34,7 @@ BATCH, RATE = 128, 0.004
 KS, K, FEW, WIDEST = (5, 10, 20, 50), 10, 100, 4000
 # n and k for digits, the widest with one k only, for it takes its time; and n for clothes.
 SIZES = [*product((FEW, 400, 1000), KS), (WIDEST, K)]
-CLOTHES = (FEW, 1000, WIDEST)
+CLOTHES = (FEW, 1000)
 SEEDS, TRIAL = (0, 1), 100
 TWICE_SEEN = (FEW, 1000)  # n with both seeds for ten units; the rest has the first
 # Where a network's images come from, how many, and the epochs that make some 3,400 updates.
