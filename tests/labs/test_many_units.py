@@ -42,8 +42,11 @@ def test_better_codes_of_the_same_atoms_stand_in_their_order(few, monkeypatch):
     model.init_from_data(few.x_train, np.random.default_rng(1))
     monkeypatch.setattr(measure, "trained", lambda plan: ({}, model))
     row = measure.gap(measure.plans()[0])
-    assert row["signed_values"] <= row["values"] <= row["one_pass"]
-    assert row["from_code"] <= row["signed_values"] + 1e-9
+    assert row["values"] <= row["one_pass"]
+    assert row["from_code"] <= row["values"] + 1e-9
+    assert row["omp"] < row["nonnegative_omp"]
+    signed = replace(measure.plans()[0], signed=True)
+    assert "nonnegative_omp" not in measure.gap(signed)
     assert row["from_omp"] <= row["omp"]
     assert row["least"] <= min(row["from_code"], row["from_omp"])
     x, W = few.x_test - model.b_dec.astype(float), model.W_dec.astype(float)
