@@ -111,7 +111,8 @@ class SparseStep:
     Whom to look at is screened by a product, that of bytes where it can be had, and who is selected
     is decided by one sum in full, see `ksae_lab.engine.selection`: so the steps are the same bits
     with and without `screen`, which forces (True) or forbids (False) the product of bytes; None
-    leaves it to what pays. From there on only selected units are looked at: their rows of
+    leaves it to what pays; `BatchTopK`, which compares units of all rows, has h as a whole. From
+    there on only selected units are looked at: their rows of
     W_dec (n, d) make x̂, their gradients are summed unit by unit and used up at once by the
     optimizer's own rule. The others owe what dense momentum would have done to them, and pay when
     they are next selected, see `ksae_lab.engine.catch_up`, or when `flush` is called: before

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from ksae_lab.nn.auxiliary_losses import Gradients
 from ksae_lab.nn.checks import positive, whole
@@ -141,6 +140,8 @@ def take_away(
 
     Chapter 16.
     """
+    from scipy.sparse import csr_array
+
     m = own.shape[1]
     slope, value = np.zeros_like(error), 0.0
     dz, drawn = np.empty_like(own), np.empty((*own.shape, error.shape[1]), own.dtype)
