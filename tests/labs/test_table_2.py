@@ -99,30 +99,3 @@ def test_rows_are_measured_again_when_a_budget_or_the_seeds_change(
     for table in tables:
         after = hashes(table)
         assert all(after[key] != settings for key, settings in before[table].items())
-
-
-def test_a_switch_changes_what_it_says_and_nothing_else(monkeypatch):
-    atoms = module("table_2", "atoms")
-    seen = []
-
-    def build(experiment, dataset):
-        seen.append(experiment)
-        run = real(experiment, dataset)
-        runs.append(run)
-        return run
-
-    runs, real = [], atoms.build
-    digits = load_dataset()
-    few = {part: getattr(digits, part)[:size] for part, size in SIZES.items()}
-    monkeypatch.setattr(atoms, "build", build)
-    monkeypatch.setattr(atoms, "digits", lambda: replace(digits, **few))
-    monkeypatch.setitem(atoms.TRAINING, "epochs", 1)
-    for name in (atoms.WHOLE, "no noise", "signed", atoms.FREE):
-        W, _ = atoms.atoms.func(name, 0)
-        np.testing.assert_allclose(np.linalg.norm(W, axis=1), 1, rtol=1e-5)
-    whole, still, signed, free = seen
-    assert whole.training.noise == 0.1 and still.training.noise == 0
-    assert still.training.shifts == whole.training.shifts == 0.5
-    assert (signed.model.activation, signed.model.by) == ("linear", "magnitude")
-    assert free == whole
-    assert [run.model.unit_norm for run in runs] == [True, True, True, False]
