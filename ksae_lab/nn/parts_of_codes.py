@@ -55,10 +55,10 @@ class PartsOfCode(ABC):
         # The sparse engine brings its own, which does the same.
         taken = getattr(forward, "take_away", take_away)
         value, dz, dW_dec, db_dec = taken(W_dec, units, own, weights, error)
-        gradients: Gradients = {"W_dec": dW_dec, "b_dec": db_dec, "z": np.zeros_like(z)}
+        of_code = np.zeros_like(z)
         rows, places = np.nonzero(own)
-        gradients["z"][rows, units[rows, places]] = dz[rows, places]
-        return value, gradients
+        of_code[rows, units[rows, places]] = dz[rows, places]
+        return value, {"z": of_code, "W_dec": dW_dec, "b_dec": db_dec}
 
 
 class HierarchicalTopK(PartsOfCode):

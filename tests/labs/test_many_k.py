@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ksae_lab.nn.selectors import BatchTopK
+from ksae_lab.nn.selectors import BatchTopK, JumpReLU
 from tests.labs.imported import module
 
 many_k = module("many_k")
@@ -67,12 +67,15 @@ def test_a_threshold_is_used_as_learnt_and_then_set_for_each_k():
         assert units.mean() == pytest.approx(k, abs=0.01)
 
 
-def test_who_pays_more_has_fewer_active_units():
-    training = replace(many_k.PRICED[many_k.PRICES[0]], epochs=20)
-    prices = (1e-1, 1e-5)
-    few, many = (many_k.train(replace(training, price=p), 0.004, seed=3) for p in prices)
-    x = many_k.digits().x_test
-    assert np.count_nonzero(few.encode(x)) < np.count_nonzero(many.encode(x))
+def test_a_price_takes_the_place_of_the_batch_in_the_middle_of_training():
+    training = replace(many_k.PRICED[many_k.PRICES[1]], epochs=4)
+    model = many_k.train(training, 0.004, seed=3)
+    (cost,) = model.auxiliary_losses
+    assert isinstance(model.selector, JumpReLU) and cost.selector is model.selector
+    assert cost.weight == many_k.PRICES[1]
+    assert model.selector.bandwidth == pytest.approx(model.selector.start / 2)
+    moved = np.log(model.selector.thresholds / model.selector.start)
+    assert 0 < np.abs(moved).max() < 0.1
 
 
 def test_between_two_k_the_error_follows_a_power_law(monkeypatch):
