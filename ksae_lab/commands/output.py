@@ -1,7 +1,6 @@
 """What commands print and write."""
 
 import argparse
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,10 +85,7 @@ def write_rows(
     Lab 2.
     """
     if path.suffix == ".npz":
-        buffer = io.BytesIO()
-        arrays: dict[str, Any] = {key: rows} | ({} if labels is None else {"y": labels})
-        np.savez_compressed(buffer, **arrays)
-        archive.put(path, buffer.getvalue())
+        archive.put_arrays(path, {key: rows} | ({} if labels is None else {"y": labels}))
         return
     frame = optional("pandas", path).DataFrame(rows, columns=list(names))
     if labels is not None:

@@ -14,6 +14,7 @@ from ksae_lab.nn.activations import Activation
 from ksae_lab.nn.auxiliary_losses import Gradients
 from ksae_lab.nn.module import ForwardPass
 from ksae_lab.nn.selectors import BatchTopK, Selector, TopK
+from ksae_lab.nn.topk import listed
 from ksae_lab.training.optimizers import BaseOptimizer
 
 Slots = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -112,11 +113,11 @@ class SparseStep:
     is decided by one sum in full, see `ksae_lab.engine.selection`: so the steps are the same bits
     with and without `screen`, which forces (True) or forbids (False) the product of bytes; None
     leaves it to what pays; `BatchTopK`, which compares units of all rows, has h as a whole. From
-    there on only selected units are looked at: their rows of
-    W_dec (n, d) make x̂, their gradients are summed unit by unit and used up at once by the
-    optimizer's own rule. The others owe what dense momentum would have done to them, and pay when
-    they are next selected, see `ksae_lab.engine.catch_up`, or when `flush` is called: before
-    anybody else reads the weights, and after anybody has changed them.
+    there on only selected units are looked at: their rows of W_dec (n, d) make x̂, their gradients
+    are summed unit by unit and used up at once by the optimizer's own rule. The others owe what
+    dense momentum would have done to them, and pay when they are next selected, see
+    `ksae_lab.engine.catch_up`, or when `flush` is called: before anybody else reads the weights,
+    and after anybody has changed them.
 
     It works on as many `threads` as the products of matrices do, unless told otherwise; the bits
     are those of one thread. W_enc is laid out unit by unit from here on.
@@ -256,22 +257,6 @@ class SparseStep:
         """A parameter and its two memories; of a rule with one, that one twice."""
         memories = [self.optimizer.memory[f"{slot}/{name}"] for slot in self.optimizer.slots]
         return (w, memories[0], memories[-1])
-
-
-def listed(mask: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The units of a mask (batch, n), row by row, and their h, both (batch, most of a row).
-
-    Shorter rows end with −1 and 0.
-
-    Chapter 16.
-    """
-    rows, units = np.nonzero(mask)
-    counts = np.bincount(rows, minlength=len(mask))
-    places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    idx = np.full((len(mask), counts.max(initial=0)), -1)
-    values = np.zeros(idx.shape, h.dtype)
-    idx[rows, places], values[rows, places] = units, h[rows, units]
-    return idx, values
 
 
 def _as_blas() -> int:

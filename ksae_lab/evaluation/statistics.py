@@ -38,6 +38,10 @@ class Difference:
     half_width: float
     p: float
 
+    def row(self) -> dict[str, float]:
+        """The three scalars by the names that they have as columns of a table."""
+        return {"difference": self.mean, "half_width": self.half_width, "p": self.p}
+
 
 def difference(a: np.ndarray, b: np.ndarray) -> Difference:
     """Errors a (seeds, images) minus errors b (other seeds, the same images), for any of either.

@@ -8,6 +8,7 @@ One process at a time may write to a path.
 """
 
 import hashlib
+import io
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import safetensors
@@ -155,6 +156,18 @@ def put(path: Path, content: bytes) -> None:
         raise OSError(
             f"{path} cannot be written ({error.strerror}); make room or choose another place."
         ) from None
+
+
+def put_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays of any shapes by their names, compressed, as `put` does.
+
+    Raises what `put` raises.
+
+    Chapter 8.
+    """
+    file, named = io.BytesIO(), cast(dict[str, Any], arrays)
+    np.savez_compressed(file, **named)
+    put(path, file.getvalue())
 
 
 def remove(path: Path) -> None:

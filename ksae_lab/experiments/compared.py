@@ -8,12 +8,11 @@ named like the file, and as the errors that `ksae_lab.evaluation.statistics.diff
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ksae_lab.evaluation.metrics import squared_errors
-from ksae_lab.experiments import tables
+from ksae_lab.experiments import archive, tables
 from ksae_lab.experiments.networks import Network, Sweep
 from ksae_lab.experiments.tables import Extra, Job, Row
 
@@ -53,8 +52,7 @@ def errors(plan: Path, path: Path) -> None:
     for variant, network in _named(sweep):
         each = squared_errors(x, network.model().reconstruct(x)).astype(np.float32)
         by_variant.setdefault(variant, []).append(each)
-    arrays: dict[str, Any] = {name: np.array(of) for name, of in by_variant.items()}
-    np.savez_compressed(path, **arrays)
+    archive.put_arrays(path, {name: np.array(of) for name, of in by_variant.items()})
 
 
 def _kept(plan: Path) -> tuple[Sweep, Callable[[], None]]:

@@ -1,5 +1,6 @@
-"""Rivals of a k-sparse network that take steps as it does: the same batches, moves and updates."""
+"""Rivals of a k-sparse network that take steps as it does, in batches of images that move."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,58 +19,44 @@ from ksae_lab.training.schedules import linear
 SHIFTS = 0.5  # of the images of a batch
 
 
-def matching(
-    dataset: Dataset,
-    n_units: int,
-    k: int,
-    *,
-    rate: float,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-) -> MatchingPursuitAutoencoder:
+@dataclass(frozen=True)
+class Steps:
+    """How a rival is trained: scalars.
+
+    Lab 2.
+    """
+
+    rate: float
+    epochs: int
+    batch_size: int
+    seed: int
+
+
+def matching(dataset: Dataset, n_units: int, k: int, steps: Steps) -> MatchingPursuitAutoencoder:
     """A matching-pursuit autoencoder, trained with noise and moves.
 
     Lab 2.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(steps.seed)
     model = MatchingPursuitAutoencoder(dataset.x_train.shape[1], n_units, k, rng=rng)
-    _train(model, dataset, rate, epochs, batch_size, 0.1, rng)
+    _train(model, dataset, steps, 0.1, rng)
     return model
 
 
-def priced(
-    dataset: Dataset,
-    n_units: int,
-    weight: float,
-    *,
-    rate: float,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-) -> KSparseAutoencoder:
+def priced(dataset: Dataset, n_units: int, weight: float, steps: Steps) -> KSparseAutoencoder:
     """A relu network without a k, which pays for activity, trained with noise and moves.
 
     Lab 2.
     """
-    rng, d = np.random.default_rng(seed), dataset.x_train.shape[1]
+    rng, d = np.random.default_rng(steps.seed), dataset.x_train.shape[1]
     # The error is a mean over images and pixels; so is the price.
     price = L1(weight / d)
     model = KSparseAutoencoder(d, n_units, n_units, auxiliary_losses=[price], rng=rng)
-    _train(model, dataset, rate, epochs, batch_size, 0.05, rng)
+    _train(model, dataset, steps, 0.05, rng)
     return model
 
 
-def recipe(
-    dataset: Dataset,
-    n_units: int,
-    k: int,
-    *,
-    rate: float,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-) -> KSparseAutoencoder:
+def recipe(dataset: Dataset, n_units: int, k: int, steps: Steps) -> KSparseAutoencoder:
     """A top-k network as OpenAI's and dictionary_learning's recipes have it, with moves.
 
     Random unit rows, b_dec at the mean, dead units learn from the residual, no noise; the rate
@@ -79,11 +66,15 @@ def recipe(
     Lab 2.
     """
     settings = {
-        "seed": seed,
+        "seed": steps.seed,
         "model": {"n_units": n_units, "k": k, "start": "mean"},
         "auxk": {"k_aux": n_units // 2},
-        "optimizer": {"learning_rate": rate, "decay_from": 0.8},
-        "training": {"epochs": epochs, "batch_size": batch_size, "shifts": SHIFTS},
+        "optimizer": {"learning_rate": steps.rate, "decay_from": 0.8},
+        "training": {
+            "epochs": steps.epochs,
+            "batch_size": steps.batch_size,
+            "shifts": SHIFTS,
+        },
     }
     run = build(Experiment.model_validate(settings), dataset)
     run.quiet = True
@@ -93,17 +84,11 @@ def recipe(
 
 
 def _train(
-    model: Any,
-    dataset: Dataset,
-    rate: float,
-    epochs: int,
-    batch_size: int,
-    noise: float,
-    rng: np.random.Generator,
+    model: Any, dataset: Dataset, steps: Steps, noise: float, rng: np.random.Generator
 ) -> None:
     model.init_from_data(dataset.x_train, rng)
-    adam = Adam(rate)
-    falls = Scheduled(adam, "learning_rate", linear(rate, 0, begin=0.5))
+    adam = Adam(steps.rate)
+    falls = Scheduled(adam, "learning_rate", linear(steps.rate, 0, begin=0.5))
     callbacks = [PixelShifts(dataset.image or (), SHIFTS), InputNoise(noise), falls]
-    options = {"epochs": epochs, "batch_size": batch_size, "rng": rng, "quiet": True}
+    options = {"epochs": steps.epochs, "batch_size": steps.batch_size, "rng": rng, "quiet": True}
     fit(model, dataset.x_train, optimizer=adam, callbacks=callbacks, **options)

@@ -12,6 +12,7 @@ import numpy as np
 from ksae_lab.nn.auxiliary_losses import Gradients
 from ksae_lab.nn.checks import positive, whole
 from ksae_lab.nn.module import ForwardPass
+from ksae_lab.nn.topk import listed
 
 
 class PartsOfCode(ABC):
@@ -44,7 +45,8 @@ class PartsOfCode(ABC):
     def __call__(self, forward: ForwardPass) -> tuple[float, Gradients]:
         """The value, a scalar, and the gradients."""
         z, W_dec = forward.z, forward.W_dec
-        units, own = _listed(z)
+        units, own = listed(z != 0, z)
+        units = units.clip(min=0)  # where there is no unit, its number is 0 and draws nothing
         order = np.argsort(self.order(units, own), axis=1, kind="stable")
         units, own = (np.take_along_axis(a, order, axis=1) for a in (units, own))
         weights = np.zeros((len(z), units.shape[1] + 1), z.dtype)  # of the parts of each length
@@ -111,17 +113,6 @@ def pairs(parts: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
     if not found or any(len(pair) != 2 for pair in found):
         raise ValueError(f"The parts are {found!r}; give pairs (size, weight).")
     return [(whole(size, "size", 0), positive(weight, "weight")) for size, weight in found]
-
-
-def _listed(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The active units of each row and their numbers, (batch, m) both; zeros fill a shorter row."""
-    rows, units = np.nonzero(z)
-    counts = np.bincount(rows, minlength=len(z))
-    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    listed = np.zeros((len(z), max(counts.max(), 1)), np.int64)
-    numbers = np.zeros(listed.shape, z.dtype)
-    listed[rows, place], numbers[rows, place] = units, z[rows, units]
-    return listed, numbers
 
 
 def take_away(

@@ -67,3 +67,19 @@ def ranked(h: np.ndarray, by: By = "value") -> np.ndarray:
         signed = np.issubdtype(h.dtype, np.signedinteger)
         return size.astype(f"u{h.dtype.itemsize}") if signed else size
     raise ValueError(f"by is {by!r}; choose 'value' or 'magnitude'.")
+
+
+def listed(mask: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The units of a mask (batch, n), from left to right, and their values: (batch, m) both.
+
+    m is the most that a row has, and at least 1. Shorter rows end with −1 and 0.
+
+    Chapter 16.
+    """
+    rows, units = np.nonzero(mask)
+    counts = np.bincount(rows, minlength=len(mask))
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    idx = np.full((len(mask), counts.max(initial=1)), -1)
+    found = np.zeros(idx.shape, values.dtype)
+    idx[rows, places], found[rows, places] = units, values[rows, units]
+    return idx, found

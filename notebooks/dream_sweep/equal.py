@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ksae_lab.evaluation.metrics import active_units, dead_units, squared_errors
-from ksae_lab.experiments import saved_models
+from ksae_lab.experiments import archive, saved_models
 from ksae_lab.experiments.networks import Network, Sweep
 from ksae_lab.experiments.tables import Job, Row
 from ksae_lab.inference.pursuit import refit
@@ -54,8 +53,7 @@ def errors(path: Path, dream_equal: Sweep) -> None:
         model: Coder = saved_models.load_model(network.card)
         each = squared_errors(x, model.reconstruct(x))
         by_side.setdefault(run.levels["side"], []).append(each)
-    arrays: dict[str, Any] = {side: np.array(rows) for side, rows in by_side.items()}
-    np.savez_compressed(path, **arrays)
+    archive.put_arrays(path, {side: np.array(rows) for side, rows in by_side.items()})
 
 
 TABLES = {"equal.csv": jobs}

@@ -26,6 +26,7 @@ from ksae_lab.evaluation.statistics import difference
 from ksae_lab.experiments import rival_atoms, rival_networks
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.rival_atoms import Atoms, Reconstruct, by_omp
+from ksae_lab.experiments.rival_networks import Steps
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.experiments.tables import Job, Key, Row, expand, hash_of
 from ksae_lab.models.k_sparse import KSparseAutoencoder
@@ -103,21 +104,21 @@ def by_k_svd(k: int, seed: int, setting: Setting, budget: int) -> Errors:
 
 def matching(k: int, seed: int, setting: Setting, budget: int) -> Errors:
     """A matching-pursuit autoencoder."""
-    options = {"rate": setting[0], "epochs": MATCHING * budget, "batch_size": LARGE, "seed": seed}
-    return of_parts(rival_networks.matching(digits(), UNITS, k, **options).reconstruct)
+    steps = Steps(setting[0], MATCHING * budget, LARGE, seed)
+    return of_parts(rival_networks.matching(digits(), UNITS, k, steps).reconstruct)
 
 
 def recipe(k: int, seed: int, setting: Setting, budget: int) -> Errors:
     """A top-k network by the recipe of language models."""
-    options = {"rate": setting[0], "epochs": RECIPE * budget, "batch_size": SMALL, "seed": seed}
-    return of_parts(rival_networks.recipe(digits(), UNITS, k, **options).reconstruct)
+    steps = Steps(setting[0], RECIPE * budget, SMALL, seed)
+    return of_parts(rival_networks.recipe(digits(), UNITS, k, steps).reconstruct)
 
 
 @memory.cache
 def priced(weight: float, seed: int, budget: int) -> dict[str, tuple[float, Any]]:
     """A relu network that pays for activity: active units and the errors of each part."""
-    options = {"rate": 0.008, "epochs": PRICED_EPOCHS * budget, "batch_size": LARGE, "seed": seed}
-    model = rival_networks.priced(digits(), UNITS, weight, **options)
+    steps = Steps(0.008, PRICED_EPOCHS * budget, LARGE, seed)
+    model = rival_networks.priced(digits(), UNITS, weight, steps)
     parts = {"validation": digits().x_val, "test": digits().x_test}
     errors = of_parts(model.reconstruct)
     return {p: (active_units(model.encode(x)).mean(), errors[p]) for p, x in parts.items()}
@@ -287,7 +288,7 @@ def verdict(what: str, name: str, k: int, setting: Setting, budget: str) -> Row:
     theirs = np.stack([rival(name, k, s, setting, BUDGETS[budget])["test"] for s in SEEDS[budget]])
     apart = difference(ours, theirs)
     means = {"network": ours.mean(), "rival": theirs.mean()}
-    return means | {"difference": apart.mean, "half_width": apart.half_width, "p": apart.p}
+    return means | apart.row()
 
 
 def verdict_jobs() -> Iterator[Job]:

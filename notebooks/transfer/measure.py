@@ -8,7 +8,6 @@ A column is named after whose images are drawn, how the code is found, and "mean
 image of these images stands in place of the source's own.
 """
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -260,9 +259,7 @@ def draw(path: Path, k_sweep: Sweep, fashion: Sweep) -> None:
     data, rows = datasets(k_sweep, fashion), plan(k_sweep, fashion)
     keys = {of: (f"network of {of}", SHOWN_K, 0) for of in ON}
     sources = {of: source(key, rows[key], data) for of, key in keys.items()}
-    file = io.BytesIO()
-    np.savez_compressed(file, **pictures(sources, {on: target(data[on]) for on in ON}))
-    archive.put(path, file.getvalue())
+    archive.put_arrays(path, pictures(sources, {on: target(data[on]) for on in ON}))
 
 
 TABLES = {"table.csv": jobs}

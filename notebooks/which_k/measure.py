@@ -28,9 +28,7 @@ def compare(few: list[Network], many: list[Network], x: np.ndarray) -> Row:
         "seeds": len(a),
         "images": len(x),
         "of": a.mean(),
-        "difference": apart.mean,
-        "half_width": apart.half_width,
-        "p": apart.p,
+        **apart.row(),
         "few_better": (a.mean(axis=0) < b.mean(axis=0)).mean(),
     }
 

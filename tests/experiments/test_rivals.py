@@ -96,17 +96,17 @@ def test_k_svd_learns(digits):
 )
 def test_a_network_rival_learns_and_is_the_same_again(digits, make, setting):
     def error(epochs, seed=0):
-        options = {"rate": 0.004, "batch_size": 64, "seed": seed}
-        return make(digits, 15, setting, epochs=epochs, **options).error(digits.x_test)
+        steps = rival_networks.Steps(0.004, epochs, 64, seed)
+        return make(digits, 15, setting, steps).error(digits.x_test)
 
     assert error(12) < 0.9 * error(1)
     assert error(1) == error(1) != error(1, seed=1)
 
 
 def test_a_higher_price_leaves_fewer_units_active(digits):
-    options = {"rate": 0.004, "epochs": 10, "batch_size": 64, "seed": 0}
+    steps = rival_networks.Steps(0.004, 10, 64, 0)
     dear, cheap = (
-        rival_networks.priced(digits, 15, price, **options).encode(digits.x_test)
+        rival_networks.priced(digits, 15, price, steps).encode(digits.x_test)
         for price in (3.0, 0.1)
     )
     assert 0 < np.count_nonzero(dear) < np.count_nonzero(cheap)

@@ -41,6 +41,7 @@ def test_better_codes_of_the_same_atoms_stand_in_their_order(few, monkeypatch):
     model = KSparseAutoencoder(784, 60, 4, rng=np.random.default_rng(0))
     model.init_from_data(few.x_train, np.random.default_rng(1))
     monkeypatch.setattr(measure, "trained", lambda plan: ({}, model))
+    monkeypatch.setattr(measure, "rival", lambda *of: np.full(1000, 0.5))
     row = measure.gap(measure.plans()[0])
     assert row["values"] <= row["one_pass"]
     assert row["from_code"] <= row["values"] + 1e-9
@@ -48,6 +49,7 @@ def test_better_codes_of_the_same_atoms_stand_in_their_order(few, monkeypatch):
     signed = replace(measure.plans()[0], signed=True)
     assert "nonnegative_omp" not in measure.gap(signed)
     assert row["from_omp"] <= row["omp"]
+    assert row["raw_digits"] == 0.5
     assert row["least"] <= min(row["from_code"], row["from_omp"])
     x, W = few.x_test - model.b_dec.astype(float), model.W_dec.astype(float)
     codes = orthogonal_mp_gram(W @ W.T, W @ x.T, n_nonzero_coefs=4).T

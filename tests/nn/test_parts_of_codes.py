@@ -121,3 +121,12 @@ def test_parts_that_are_none_are_refused(parts, error, says):
     for kind in (HierarchicalTopK, Matryoshka):
         with pytest.raises(error, match=says):
             kind(parts)
+
+
+@pytest.mark.parametrize("loss", [HierarchicalTopK(SOME_K), Matryoshka(PREFIXES)])
+def test_a_batch_in_which_no_unit_speaks_is_the_mean_image_for_every_part(loss):
+    model, x = network(TopK(4)), images()
+    model.b_enc[:] = -1e3
+    value, gradients = loss(model.forward_backward(x).forward)
+    assert value == pytest.approx(sum(w for _, w in loss.parts) * model.error(x), rel=1e-12)
+    assert not gradients["z"].any() and not gradients["W_dec"].any()

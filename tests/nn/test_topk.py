@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ksae_lab.nn.topk import top_k_mask
+from ksae_lab.nn.topk import listed, top_k_mask
 
 
 def sorted_reference(h, k, by):
@@ -66,6 +66,19 @@ def test_leaves_its_input_alone():
     h = np.array([3.0, 1.0, 2.0])
     top_k_mask(h, 1, by="magnitude")
     np.testing.assert_array_equal(h, [3, 1, 2])
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.6])
+def test_listed_units_are_those_of_the_mask_from_left_to_right(share):
+    rng = np.random.default_rng(0)
+    mask, h = rng.random((9, 7)) < share, rng.normal(size=(9, 7))
+    idx, values = listed(mask, h)
+    most = max(mask.sum(axis=1).max(), 1)
+    for row, units, found, own in zip(mask, idx, values, h, strict=True):
+        expected = [unit for unit in range(7) if row[unit]]
+        rest = most - len(expected)
+        assert units.tolist() == expected + [-1] * rest
+        assert found.tolist() == [own[unit] for unit in expected] + [0] * rest
 
 
 def test_ties_go_to_the_lowest_index():

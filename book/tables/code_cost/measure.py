@@ -207,9 +207,7 @@ def compared(sweep: Sweep, rate: float) -> Row:
         "pca_bits": rivals[name]["bits"],
         "mse": ours.mean(),
         "pca_mse": theirs.mean(),
-        "difference": apart.mean,
-        "half_width": apart.half_width,
-        "p": apart.p,
+        **apart.row(),
     }
 
 

@@ -19,11 +19,11 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 from sklearn.decomposition import PCA
 
 from ksae_lab.data.datasets import Dataset
-from ksae_lab.data.shifts import shifted
 from ksae_lab.evaluation.metrics import squared_errors
 from ksae_lab.evaluation.statistics import difference
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.networks import Network, Sweep
+from ksae_lab.experiments.rival_atoms import heap
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.experiments.tables import Job, Row, hash_of
 from ksae_lab.nn.losses import mse
@@ -93,10 +93,8 @@ def shrunk(networks: Networks, dataset: Dataset, sigma: float, seed: int) -> Set
 
 def all_components(dataset: Dataset) -> dict[str, PCA]:
     """PCA of the training digits, and of moved ones, with as many components as pixels."""
-    rng, x = np.random.default_rng(0), dataset.x_train.astype(float)
-    moved = [shifted(x, dataset.image or (), 0.5, rng) for _ in range(COPIES)]
-    heaps = {"": x, ", moved": np.concatenate(moved)}
-    return {name: PCA(svd_solver="covariance_eigh").fit(heap) for name, heap in heaps.items()}
+    heaps = {"": heap(dataset, 0, False, 1), ", moved": heap(dataset, 0, True, COPIES)}
+    return {name: PCA(svd_solver="covariance_eigh").fit(x) for name, x in heaps.items()}
 
 
 def total_variation(networks: Networks, dataset: Dataset, sigma: float, seed: int) -> Settings:
@@ -191,7 +189,7 @@ def verdict(ours: list[tuple], theirs: list[tuple]) -> Row:
     a, b = (np.stack([kept(*call)[1] for call in calls]) for calls in (ours, theirs))
     apart = difference(a, b)
     means = {"network": a.mean(), "rival": b.mean()}
-    return means | {"difference": apart.mean, "half_width": apart.half_width, "p": apart.p}
+    return means | apart.row()
 
 
 def verdict_jobs(k_sweep: Sweep) -> Iterator[Job]:

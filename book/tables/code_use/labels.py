@@ -112,7 +112,7 @@ def verdict(ours: list[Side], theirs: list[Side], count: int, dataset: Dataset) 
     a, b = (np.stack([of_side(side, dataset)[at] for side in of]) for of in (ours, theirs))
     apart = difference(a - b, np.zeros_like(a[:1]))
     means = {"network": a.mean(), "rival": b.mean()}
-    return means | {"difference": apart.mean, "half_width": apart.half_width, "p": apart.p}
+    return means | apart.row()
 
 
 def verdict_jobs(k_sweep: Sweep) -> Iterator[Job]:

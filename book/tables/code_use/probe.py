@@ -50,7 +50,7 @@ def verdict(ours: str, theirs: str, images: int) -> Row:
     )
     apart = difference(a.astype(float), b.astype(float))
     means = {"network": a.mean(), "rival": b.mean()}
-    return means | {"difference": apart.mean, "half_width": apart.half_width, "p": apart.p}
+    return means | apart.row()
 
 
 def verdict_jobs(k_sweep: Sweep) -> Iterator[Job]:

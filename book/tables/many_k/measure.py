@@ -385,7 +385,7 @@ def verdict(family: str, ours: Side, theirs: Side) -> Row:
     a, b = ours(), theirs()
     apart = difference(a, b)
     means = {"family": family, "model": a.mean(), "rival": b.mean()}
-    return means | {"difference": apart.mean, "half_width": apart.half_width, "p": apart.p}
+    return means | apart.row()
 
 
 def verdict_jobs() -> Iterator[Job]:
