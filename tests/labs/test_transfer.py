@@ -174,7 +174,8 @@ def made(tmp_path_factory, digits, others):
         sweeps.append(of)
     table = folder / "table.csv"
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"KS": (K,), "UNITS": 30, "FEW": 100, "SHOWN_K": K}.items():
+        own = {"KS": (K,), "SEEDS": (0, 1, 4), "UNITS": 30, "FEW": 100, "SHOWN_K": K}
+        for name, value in own.items():
             patch.setattr(transfer, name, value)
         fill(table, transfer.jobs(*sweeps))
         transfer.draw(folder / "pictures.npz", *sweeps)
