@@ -133,6 +133,7 @@ def _onnx(model: KSparseAutoencoder) -> dict[str, Way]:
     from onnx.utils import extract_model
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    from ksae_lab.engine import byte_product
     from ksae_lab.export import onnx
 
     options = onnxruntime.SessionOptions()
@@ -141,7 +142,14 @@ def _onnx(model: KSparseAutoencoder) -> dict[str, Way]:
         whole, encoder, small = (str(Path(folder, f"{name}.onnx")) for name in "abc")
         onnx.write(model, whole)
         extract_model(whole, encoder, ["x"], ["code"])
-        quantize_dynamic(encoder, small, per_channel=True, weight_type=QuantType.QInt8)
+        quantize_dynamic(
+            encoder,
+            small,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            # Without VNNI it adds pairs of products up in 16 bits, which 8 bits overflow.
+            reduce_range=not byte_product.available(),
+        )
         sessions = {
             name: onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
             for name, path in ((ONNX, encoder), (ONNX_INT8, small))

@@ -30,11 +30,22 @@ MAKERS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def at_hand(names: Iterable[str] = tuple(MAKERS)) -> list[str]:
-    """Those of the ways that can be taken here: PyTorch's need PyTorch.
+    """Those of the ways that can be taken here: PyTorch's need PyTorch, screening AVX512-VNNI.
 
     Chapter 17.
     """
-    return [name for name in names if not name.startswith("torch") or find_spec("torch")]
+    absent = () if find_spec("torch") else (DENSE, AUTOCAST, BY_HAND)
+    if not _bytes_multiply():
+        absent += (SCREENED,)
+    return [name for name in names if name not in absent]
+
+
+def _bytes_multiply() -> bool:
+    if not find_spec("numba"):
+        return False
+    from ksae_lab.engine import byte_product
+
+    return byte_product.available()
 
 
 def steps(model: KSparseAutoencoder, adam: Adam, names: Iterable[str]) -> dict[str, Any]:

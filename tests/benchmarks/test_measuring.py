@@ -8,6 +8,7 @@ import threadpoolctl
 
 from ksae_lab import SGD, Adam, KSparseAutoencoder
 from ksae_lab.benchmarks import counting, laws, machine, timing, ways
+from ksae_lab.engine import byte_product
 
 
 class Counted(float):
@@ -205,6 +206,15 @@ def test_peers_take_part_where_they_are(monkeypatch):
     assert ways.at_hand(names) == ["plain"]
     monkeypatch.setattr(ways, "find_spec", lambda name: name == "torch")
     assert ways.at_hand(names) == names
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_screening_takes_part_where_the_processor_multiplies_bytes(monkeypatch, there):
+    monkeypatch.setattr(byte_product, "available", lambda: there)
+    names = [ways.PLAIN, ways.SCREENED]
+    assert ways.at_hand(names) == names[: 1 + there]
+    monkeypatch.setattr(ways, "find_spec", lambda name: None)
+    assert ways.at_hand(names) == [ways.PLAIN]
 
 
 @pytest.mark.parametrize("way", [ways.DENSE, ways.AUTOCAST, ways.BY_HAND])

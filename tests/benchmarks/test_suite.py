@@ -19,6 +19,7 @@ from ksae_lab.benchmarks import (
     ways,
 )
 from ksae_lab.commands.main import main
+from ksae_lab.engine import byte_product
 
 CARD = {
     "processor": "P",
@@ -319,6 +320,7 @@ def test_the_law_of_memory_is_that_of_what_was_measured(monkeypatch):
         return row("memory", way, **{"n": n, "k": k, **sizes})
 
     monkeypatch.setattr(memory, "elsewhere", made_up)
+    monkeypatch.setattr(byte_product, "available", lambda: True)
     rows = list(memory.rows(quick=True))
     told = {r["way"]: r["exponent"] for r in rows if r["n"] is None}
     assert told == pytest.approx({"plain": 1, "engine": 0, "engine, screened": 0}, abs=1e-9)

@@ -78,10 +78,13 @@ def test_later_changes_of_the_model_are_not_seen():
     np.testing.assert_allclose(encoder.encode_sparse(x).to_dense(), before, rtol=1e-5)
 
 
-def test_it_says_whether_bytes_are_in_use():
-    assert ScreenedEncoder(network(20)).fact == "off: 20 units are too few for it"
-    assert ScreenedEncoder(network(N, dtype=np.float64)).fact.startswith("off: ")
+def test_it_says_whether_bytes_are_in_use(monkeypatch):
     assert (ScreenedEncoder(network(N)).fact == "int8") == byte_product.available()
+    monkeypatch.setattr(byte_product, "available", lambda: True)
+    assert ScreenedEncoder(network(20)).fact == "off: 20 units are too few for it"
+    assert ScreenedEncoder(network(N, dtype=np.float64)).fact == "off: the weights are float64"
+    monkeypatch.setattr(byte_product, "available", lambda: False)
+    assert ScreenedEncoder(network(N)).fact == "off: this processor has no AVX512-VNNI"
 
 
 def test_what_it_cannot_encode_is_refused():
