@@ -34,9 +34,9 @@ def at_hand(names: Iterable[str] = tuple(MAKERS)) -> list[str]:
 
     Chapter 17.
     """
-    absent = () if find_spec("torch") else (DENSE, AUTOCAST, BY_HAND)
+    absent = [] if find_spec("torch") else [DENSE, AUTOCAST, BY_HAND]
     if not _bytes_multiply():
-        absent += (SCREENED,)
+        absent.append(SCREENED)
     return [name for name in names if name not in absent]
 
 
