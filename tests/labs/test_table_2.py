@@ -2,16 +2,19 @@
 
 import csv
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ksae_lab.data.datasets import load_dataset
+from ksae_lab.evaluation.metrics import squared_errors
 from ksae_lab.evaluation.statistics import difference
+from ksae_lab.experiments.rival_atoms import Atoms, by_omp
 from tests.labs.imported import module
 from tests.repo import ROOT
 
-measure = module("table_2")
+measure, atoms = module("table_2"), module("table_2", "atoms")
 SIZES = {"x_train": 300, "y_train": 300, "x_val": 30, "y_val": 30, "x_test": 40, "y_test": 40}
 
 
@@ -22,7 +25,7 @@ def test_a_rival_has_an_error_for_each_digit(name, monkeypatch):
     monkeypatch.setattr(measure, "digits", lambda: replace(digits, **few))
     monkeypatch.setattr(measure, "UNITS", 12)
     monkeypatch.setattr(measure, "WEIGHTS", (0.1, 2.4))
-    for budget in ("NMF_ROUNDS", "KSVD_ROUNDS", "MATCHING", "PRICED_EPOCHS", "RECIPE"):
+    for budget in ("NMF_ROUNDS", "KSVD_ROUNDS", "EPOCHS"):
         monkeypatch.setattr(measure, budget, 1)
     for cached in ("dictionary", "factors", "priced"):
         monkeypatch.setattr(measure, cached, getattr(measure, cached).func)
@@ -37,20 +40,20 @@ def test_between_two_weights_lies_the_share_of_the_way(monkeypatch):
     monkeypatch.setattr(measure, "WEIGHTS", (1, 2, 3))
     active = {1: 40.0, 2: 10.0, 3: 2.5}
 
-    def priced(weight, seed, budget):
+    def priced(weight, rate, seed, budget):
         errors = np.array([0.0, 1.0]) + weight
         return {part: (active[weight], errors) for part in ("validation", "test")}
 
     monkeypatch.setattr(measure, "priced", priced)
     for k, weight in {20: 1.5, 10: 2, 5: 2.5}.items():
-        found = measure.between_prices(k, 0, (), 1)["test"]
+        found = measure.between_prices(k, 0, (0.004,), 1)["test"]
         np.testing.assert_allclose(found, np.array([0.0, 1.0]) + weight)
 
 
 def test_a_verdict_draws_seeds_and_digits(monkeypatch):
     rng = np.random.default_rng(0)
     ours, theirs = rng.normal(size=(5, 50)), 0.3 + rng.normal(size=(3, 50))
-    monkeypatch.setattr(measure, "SEEDS", {"once": (0, 1, 2)})
+    monkeypatch.setattr(measure, "seeds", lambda name, budget: (0, 1, 2))
     monkeypatch.setattr(measure, "of_networks", lambda k, budget, what: {"test": ours})
     monkeypatch.setattr(
         measure, "rival", lambda name, k, seed, setting, budget: {"test": theirs[seed]}
@@ -85,7 +88,7 @@ def test_every_rival_has_the_setting_that_validation_preferred():
     [
         ("PASSES", 21, ("trials", "rivals", "verdicts")),
         ("WEIGHTS", (1, 2), ("trials", "rivals", "verdicts")),
-        ("SEEDS", {"once": (0, 1, 2), "twice": (0, 1)}, ("verdicts",)),
+        ("seeds", lambda name, budget: (7,), ("verdicts",)),
     ],
 )
 def test_rows_are_measured_again_when_a_budget_or_the_seeds_change(
@@ -99,3 +102,25 @@ def test_rows_are_measured_again_when_a_budget_or_the_seeds_change(
     for table in tables:
         after = hashes(table)
         assert all(after[key] != settings for key, settings in before[table].items())
+
+
+def test_atoms_are_compared_over_seeds_and_digits(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, W = rng.normal(size=(2, 30, 16)), np.eye(16)
+    few = {"x_train": x[0], "x_test": x[1]}
+    monkeypatch.setattr(atoms, "digits", lambda: SimpleNamespace(**few))
+    ways = {
+        atoms.AS_IT_IS: lambda seed: Atoms(W, np.zeros(16)),
+        "without half": lambda seed: Atoms(np.roll(W, seed, axis=0)[:8], np.zeros(16)),
+    }
+    monkeypatch.setattr(atoms, "WAYS", ways)
+    monkeypatch.setattr(atoms, "K", 4)
+    row = atoms.row("without half")
+    largest = np.sort(x**2, axis=-1)[..., :-4].sum(axis=-1) / 16  # all but the four largest
+    own = np.sort(x[1, :, :8] ** 2, axis=-1)[:, :-4].sum(axis=-1) + (x[1, :, 8:] ** 2).sum(axis=-1)
+    assert atoms.row(atoms.AS_IT_IS)["test"] == pytest.approx(largest[1].mean())
+    assert atoms.row(atoms.AS_IT_IS)["train"] == pytest.approx(largest[0].mean())
+    first = squared_errors(x[1], by_omp(ways["without half"](0), 4)(x[1]))
+    np.testing.assert_allclose(first, own / 16)
+    assert row["difference"] == pytest.approx(row["test"] - largest[1].mean())
+    assert row["half_width"] > 0 and row["p"] < 0.05
