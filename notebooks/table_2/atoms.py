@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
@@ -21,17 +20,16 @@ from ksae_lab.evaluation.statistics import difference
 from ksae_lab.experiments import rival_atoms
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.rival_atoms import Atoms, by_omp
-from ksae_lab.experiments.settings import Experiment
-from ksae_lab.experiments.tables import Job, Row, hash_of
+from ksae_lab.experiments.settings import Experiment, Settings
+from ksae_lab.experiments.tables import Job, Row, expand, hash_of
 from ksae_lab.inference.ksvd import ksvd
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.nn.rows import unit_rows
 
 K, UNITS, SEEDS = 10, 100, (0, 1)
-EPOCHS, BATCH, RATE = 240, 128, 0.004
+PLAN = Path(__file__).with_name("table.yaml")  # what the network is trained by, as it is
 ROUNDS, COPIES = 15, 2  # of K-SVD: its rounds, and how many copies of each digit it sees
 AS_IT_IS = "network"
-MODEL: dict[str, Any] = {"n_units": UNITS, "k": K}
 SIGNED = {"activation": "linear", "by": "magnitude"}
 
 memory = joblib.Memory(Path(__file__).parents[2] / "runs" / "lab_2", verbose=0)
@@ -41,20 +39,15 @@ digits = cache(load_dataset)
 @memory.cache
 def of_network(
     seed: int,
-    noise: float = 0.1,
-    shifts: float | None = 0.5,
-    model: dict[str, Any] | None = None,
-    epochs: int = EPOCHS,
+    model: Settings | None = None,
+    training: Settings | None = None,
     unit_norm: bool = True,
 ) -> Atoms:
-    """The atoms of the network with ten active units, but for what is switched off."""
-    settings = {
-        "seed": seed,
-        "model": MODEL | (model or {}),
-        "optimizer": {"learning_rate": RATE},
-        "training": {"epochs": epochs, "batch_size": BATCH, "noise": noise, "shifts": shifts},
-    }
-    run = build(Experiment.model_validate(settings), digits())
+    """The atoms of the network of `PLAN`, but for what is switched off in these settings of it."""
+    plan = expand(PLAN)[f"k={K}, once", seed].model_dump()
+    plan["model"] |= model or {}
+    plan["training"] |= training or {}
+    run = build(Experiment.model_validate(plan), digits())
     run.quiet = True
     assert isinstance(run.model, KSparseAutoencoder)
     run.model.unit_norm = unit_norm
@@ -74,12 +67,12 @@ def of_k_svd(seed: int, moved: bool = False, from_network: bool = False) -> Atom
 
 WAYS: dict[str, Callable[[int], Atoms]] = {
     AS_IT_IS: of_network,
-    "network, no noise": partial(of_network, noise=0.0),
-    "network, no moves": partial(of_network, shifts=None),
+    "network, no noise": partial(of_network, training={"noise": 0.0}),
+    "network, no moves": partial(of_network, training={"shifts": None}),
     "network, signed": partial(of_network, model=SIGNED),
     "network, rows of any length": partial(of_network, unit_norm=False),
     "network, random start": partial(of_network, model={"start": "mean"}),
-    "network, a tenth of the steps": partial(of_network, epochs=EPOCHS // 10),
+    "network, a tenth of the steps": partial(of_network, training={"epochs": 24}),
     "K-SVD": of_k_svd,
     "K-SVD, moves": partial(of_k_svd, moved=True),
     "K-SVD from the network's": partial(of_k_svd, from_network=True),
@@ -103,7 +96,8 @@ def row(way: str) -> Row:
 
 def jobs() -> Iterator[Job]:
     """A row for each way."""
-    known = f"{K} {UNITS} {SEEDS} {EPOCHS} {BATCH} {RATE} {ROUNDS} {COPIES}"
+    networks = [expand(PLAN)[f"k={K}, once", seed].hash for seed in SEEDS]
+    known = f"{networks} {K} {UNITS} {SEEDS} {ROUNDS} {COPIES}"
     for name, way in WAYS.items():
         settings = way.keywords if isinstance(way, partial) else {}
         yield Job(name, 0, hash_of(f"{name} {settings} {known}"), partial(row, name))

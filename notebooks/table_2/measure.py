@@ -35,9 +35,9 @@ KS, UNITS, COPIES = (5, 10, 20, 30, 50), 100, 4
 FEW = KS[:3]  # where a rival takes as many looks as there are active units, and learns through them
 TRIAL = 100
 BUDGETS = {"once": 1, "twice": 2}
-# Seeds of rivals, fewer of those that take minutes, and one of PCA, which draws nothing, of NMF, which
-# fills zeros at random, and of the relu, which is trained several times for each k. The network's
-# stand in its plans.
+# Seeds of rivals: fewer of those that take minutes, and one of PCA, which draws nothing, of NMF,
+# which fills zeros at random, and of the relu, which is trained several times for each k. The
+# network's stand in its plans.
 SEEDS = {"once": (0, 1, 2, 3, 4), "twice": (0, 1)}
 FEWER = {"once": (0, 1), "twice": (0,)}
 DEAR = ("K-SVD + OMP", "matching pursuit", "top-k recipe")
