@@ -38,8 +38,10 @@ def rows(plan: Path, extra: Extra | None = None) -> Iterator[Job]:
         yield Job(variant, network.seed, network.settings, partial(row, network))
 
 
-def errors(plan: Path, path: Path) -> None:
+def errors(plan: Path, path: Path, alpha: float = 1) -> None:
     """Write the error of each test image, an array (seeds, images) for each variant, to an .npz.
+
+    The codes have `alpha` k units, to the nearest whole number.
 
     Raises what `rows` and its jobs raise, and `OSError` if the file cannot be written.
 
@@ -50,7 +52,10 @@ def errors(plan: Path, path: Path) -> None:
     x = sweep.dataset.x_test
     by_variant: dict[str, list[np.ndarray]] = {}
     for variant, network in _named(sweep):
-        each = squared_errors(x, network.model().reconstruct(x)).astype(np.float32)
+        model = network.model()
+        if alpha != 1:  # a dream has no k
+            model.k = round(alpha * model.k)
+        each = squared_errors(x, model.reconstruct(x)).astype(np.float32)
         by_variant.setdefault(variant, []).append(each)
     archive.put_arrays(path, {name: np.array(of) for name, of in by_variant.items()})
 

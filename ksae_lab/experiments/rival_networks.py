@@ -1,6 +1,8 @@
 """Rivals of a k-sparse network that take steps as it does, in batches of images that move."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from ksae_lab.training.optimizers import Adam
 from ksae_lab.training.schedules import linear
 
 SHIFTS = 0.5  # of the images of a batch
+Counted = dict[str, tuple[float, np.ndarray]]  # by part: active units, errors (images,)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,28 @@ def priced(dataset: Dataset, n_units: int, weight: float, steps: Steps) -> KSpar
     model = KSparseAutoencoder(d, n_units, n_units, auxiliary_losses=[price], rng=rng)
     _train(model, dataset, steps, 0.05, rng)
     return model
+
+
+def at_count(networks: Sequence[Callable[[], Counted]], k: float) -> dict[str, np.ndarray]:
+    """The errors (images,) at k active units on average, by part: "validation", "test" and so on.
+
+    The networks have fewer and fewer active units on the validation images. Between two of them
+    each image's error is taken at a share of the way, by the logarithm of active units; beyond the
+    last two it is carried on. Only what is needed is called, and so trained.
+
+    Lab 2.
+    """
+    found = cache(lambda i: networks[i]())
+    low, high = 0, len(networks) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if found(middle)["validation"][0] > k else (low, middle)
+    result = {}
+    for part, (above, more) in found(low).items():
+        below, fewer = found(high)[part]
+        share = (np.log(above) - np.log(k)) / (np.log(above) - np.log(below))
+        result[part] = (1 - share) * more + share * fewer
+    return result
 
 
 def recipe(dataset: Dataset, n_units: int, k: int, steps: Steps) -> KSparseAutoencoder:

@@ -71,7 +71,7 @@ def jobs(fashion: Sweep) -> Iterator[Job]:
 
 def probed(n_units: int, fashion: Sweep) -> Iterator[Job]:
     """What a probe reads off the networks of so many units."""
-    return probe_jobs(fashion, n_units, alphas=(1,), dictionary=False, untrained=())
+    return probe_jobs(fashion, n_units, alphas=(1,), dictionary=False, untrained=("raw images",))
 
 
 def the_sweep(path: Path, fashion: Sweep) -> None:

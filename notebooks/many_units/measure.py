@@ -2,8 +2,9 @@
 
 A row of `table.csv` is a network: what it learned from, n, k and a seed. It has the errors of
 `SHOWN` test images and of as many training images; `gap.csv` has better codes for the same atoms.
-`longer.csv` has some of them with twice the updates. `rivals.csv` has what else draws
-with k of n, and `verdicts.csv` who is ahead: of a rival, and of the same network with fewer units.
+`longer.csv` has some of them with twice the updates, `switches.csv` some with one thing changed,
+against the unchanged. `rivals.csv` has what else draws with k of n, and `verdicts.csv` who is
+ahead: of a rival, and of the same network with fewer units.
 What these need, the error of each image, is kept in `runs/lab_12`.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice, product
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -72,6 +74,8 @@ class Plan:
     moves: float | None
     signed: bool = False
     budget: int = 1
+    start: str = "data"
+    k_aux: int | None = None
 
     @property
     def experiment(self) -> Experiment:
@@ -87,7 +91,8 @@ class Plan:
             {
                 "data": IMAGES[self.images][0],
                 "seed": self.seed,
-                "model": {"n_units": self.n, "k": self.k} | signed,
+                "model": {"n_units": self.n, "k": self.k, "start": self.start} | signed,
+                "auxk": {"k_aux": self.k_aux} if self.k_aux else None,
                 "optimizer": {"learning_rate": RATE},
                 "training": length | {"noise": self.noise, "shifts": self.moves},
             }
@@ -126,7 +131,7 @@ def plans() -> list[Plan]:
     return found
 
 
-# Noise, which nobody chose, and moves, as of_images.csv prefers.
+# Noise, and moves as of_images.csv prefers.
 OF_CLOTHES: dict[str, tuple[float, float | None]] = {
     "3,500 clothes": (0.1, 0.9),
     "50,000 clothes": (0.1, None),
@@ -215,12 +220,43 @@ def gap_jobs() -> Iterator[Job]:
 
 
 def of_images_jobs() -> Iterator[Job]:
-    """Should clothes move? Asked of few and of many, with 1,000 units."""
-    for name in ("3,500 clothes", "50,000 clothes"):
-        for moves in (0.9, None):
-            plan = Plan(name, 1000, K, TRIAL, 0.1, moves)
-            variant = f"{name}, moves {moves or 0:g}"
+    """Should clothes move, and have less noise? Asked of few and of many, with 1,000 units."""
+    for name, (noise, best) in OF_CLOTHES.items():
+        for moves, level in ((0.9, noise), (None, noise), (best, noise / 2)):
+            plan = Plan(name, 1000, K, TRIAL, level, moves)
+            variant = f"{name}, moves {moves or 0:g}, noise {level:g}"
             yield Job(variant, TRIAL, plan.settings, partial(validated, plan))
+
+
+def switched() -> dict[str, tuple[Plan, Plan]]:
+    """Networks of the table, each beside itself with one thing changed, by a name for the change.
+
+    AuxK is as in Lab 2's recipe where half of the units are fewer than 256, else as in chapter 8.
+    """
+    known = {(plan.images, plan.n, plan.k): plan for plan in plans() if plan.seed == SEEDS[0]}
+    asked: dict[tuple[str, int, int], dict[str, dict[str, Any]]] = {
+        (DIGITS, 400, 50): {"no noise": {"noise": 0.0}, "random start": {"start": "mean"}},
+        **{(DIGITS, n, K): {} for n in (1000, WIDEST)},
+        **{(of, 1000, K): {} for of in OF_CLOTHES},
+    }
+    found = {}
+    for which, changes in asked.items():
+        plan = known[which]
+        for name, change in {"AuxK": {"k_aux": min(256, plan.n // 2)}, **changes}.items():
+            found[f"{name}: {plan.name}"] = plan, replace(plan, **change)
+    return found
+
+
+def switch_jobs() -> Iterator[Job]:
+    """The networks with one thing changed, and how far they lie above the unchanged."""
+
+    def row(plan: Plan, changed: Plan) -> Row:
+        apart = verdict(lambda: errors(changed)[None], lambda: errors(plan)[None])
+        return trained(changed)[0] | apart
+
+    for name, (plan, changed) in switched().items():
+        settings = hash_of(f"{plan.settings} {changed.settings}")
+        yield Job(name, changed.seed, settings, partial(row, plan, changed))
 
 
 def validated(plan: Plan) -> Row:
@@ -330,6 +366,7 @@ TABLES = {
     "table.csv": table_jobs,
     "gap.csv": gap_jobs,
     "longer.csv": partial(table_jobs, budget=2),
+    "switches.csv": switch_jobs,
     "rivals.csv": rival_jobs,
     "verdicts.csv": verdict_jobs,
 }

@@ -136,21 +136,9 @@ def priced(weight: float, rate: float, seed: int, budget: int) -> dict[str, tupl
 
 
 def between_prices(k: int, seed: int, setting: Setting, budget: int) -> Errors:
-    """The errors of a relu network with the weight of L1 that gives k active units on average.
-
-    Between two weights it takes each image's error at a share of the way, by log active units.
-    """
-    found = cache(lambda i: priced(WEIGHTS[i], *setting, seed, budget))
-    low, high = 0, len(WEIGHTS) - 1
-    while high - low > 1:  # only what is needed is trained
-        middle = (low + high) // 2
-        low, high = (middle, high) if found(middle)["validation"][0] > k else (low, middle)
-    result = {}
-    for part in ("validation", "test"):
-        (above, more), (below, fewer) = found(low)[part], found(high)[part]
-        share = (np.log(above) - np.log(k)) / (np.log(above) - np.log(below))
-        result[part] = (1 - share) * more + share * fewer
-    return result
+    """The errors of a relu network with the weight of L1 that gives k active units on average."""
+    found = [partial(priced, weight, *setting, seed, budget) for weight in WEIGHTS]
+    return rival_networks.at_count(found, k)
 
 
 RIVALS: dict[str, tuple[tuple[int, ...], Callable[..., Errors]]] = {

@@ -50,3 +50,13 @@ def test_errors_are_those_of_each_image_and_seed(plan):
     assert errors["soft"].shape == (2, len(data.x_test))
     np.testing.assert_allclose(errors["soft"][1], each, rtol=1e-5)
     assert (errors["soft"][0] != errors["soft"][1]).any()
+
+
+def test_errors_of_more_units_than_were_trained(plan):
+    path = plan.with_suffix(".npz")
+    compared.errors(plan, path, alpha=1.5)
+    data, run = load_dataset(), build(expand(plan)["mask", 0], load_dataset())
+    run.fit()
+    run.model.k = 4  # of 4.5, the even one
+    each = ((run.model.reconstruct(data.x_test) - data.x_test) ** 2).mean(axis=1)
+    np.testing.assert_allclose(np.load(path)["mask"][0], each, rtol=1e-5)

@@ -1,6 +1,7 @@
 """The rivals of a k-sparse network: against scikit-learn's own coder, and against their rules."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -110,3 +111,20 @@ def test_a_higher_price_leaves_fewer_units_active(digits):
         for price in (3.0, 0.1)
     )
     assert 0 < np.count_nonzero(dear) < np.count_nonzero(cheap)
+
+
+def test_between_two_networks_lies_the_share_of_the_way_and_only_what_is_needed_is_trained():
+    weights, active, called = (1, 2, 3, 4), (160.0, 40.0, 10.0, 2.5), set()
+
+    def network(i):
+        called.add(i)
+        errors = np.array([0.0, 1.0]) + weights[i]
+        return {part: (active[i], errors) for part in ("validation", "test")}
+
+    networks = [partial(network, i) for i in range(4)]
+    for k, weight in {20: 2.5, 10: 3, 5: 3.5, 1.25: 4.5}.items():
+        called.clear()
+        found = rival_networks.at_count(networks, k)
+        for part in ("validation", "test"):
+            np.testing.assert_allclose(found[part], np.array([0.0, 1.0]) + weight)
+        assert 0 not in called

@@ -1,13 +1,17 @@
 """Lab 8's tables: whose code is whose, and who may learn from what."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import orthogonal_mp
 
 from ksae_lab.data.datasets import load_dataset
+from ksae_lab.evaluation.statistics import difference
 from ksae_lab.experiments import saved_models
 from ksae_lab.experiments.networks import Network, Sweep
 from ksae_lab.experiments.settings import Experiment
@@ -88,20 +92,37 @@ def test_the_best_is_chosen_for_each_image():
     np.testing.assert_array_equal(amortisation.best_of([left, right], x, W), x)
 
 
-def test_a_row(model, digits, saved, monkeypatch):
+@pytest.fixture
+def nothing_learned(model, monkeypatch):
+    """Learners that give back what they begin with, and the noise that each was asked to have."""
+    asked = {}
+
+    def barely(name, encoder, of, dataset, **changes):
+        asked[name] = changes
+        return encoder
+
+    for name in amortisation.LEARNERS:
+        encoder = TwoStepEncoder(model) if name == "learned_step" else model
+        monkeypatch.setitem(amortisation.LEARNERS, name, partial(barely, name, encoder))
+    noises = {("learned_step", 10): 0.0, ("longer", 10): 0.1, ("longer_signed", 10): 0.2}
+    monkeypatch.setattr(amortisation, "noises", lambda: noises)
+    return asked
+
+
+@pytest.fixture
+def unkept(monkeypatch):
+    """Nothing is kept from one call to the next."""
+    monkeypatch.setattr(amortisation, "_measured", amortisation._measured.func)
+
+
+def test_a_row(model, digits, saved, monkeypatch, nothing_learned, unkept):
     monkeypatch.setattr(amortisation, "TRAINING_IMAGES", 30)
-    seen = []
-
-    def barely_learned(model, dataset):
-        seen.append(dataset)
-        return TwoStepEncoder(model)
-
-    monkeypatch.setattr(amortisation, "second_look", barely_learned)
-    monkeypatch.setattr(
-        amortisation, "longer", lambda model, dataset, signed: seen.append(dataset) or model
-    )
     row = amortisation.measure(saved, digits)
-    assert seen == [digits] * 3
+    assert {name: of["noise"] for name, of in nothing_learned.items()} == {
+        "learned_step": 0,
+        "longer": 0.1,
+        "longer_signed": 0.2,
+    }
     assert row["one_pass"] == pytest.approx(model.error(digits.x_test), rel=1e-5)
     own = model.error(digits.x_train[:30])
     assert row["training_one_pass"] == pytest.approx(own, rel=1e-5)
@@ -112,11 +133,39 @@ def test_a_row(model, digits, saved, monkeypatch):
 
 
 def test_what_is_tried_is_judged_by_validation_digits(model, few, saved):
-    row = amortisation.tried(saved, few, epochs=2, noise=0)
+    row = amortisation.validated(saved, few, ["learned_step"], epochs=2, noise=0)
     assert row["one_pass"] == pytest.approx(model.error(few.x_val), rel=1e-5)
     two = amortisation.second_look(model, few, epochs=2, noise=0)
     assert row["learned_step"] == pytest.approx(two.error(few.x_val), rel=1e-5)
     assert row["best"] < row["learned_step"] < row["one_pass"]
+
+
+def test_each_learner_has_the_noise_that_validation_digits_preferred():
+    trials = pd.read_csv(ROOT / "notebooks" / "amortisation" / "noise.csv", comment="#")
+    for (name, k), noise in amortisation.noises().items():
+        rows = trials[trials.k == k].set_index("noise")[name]
+        assert len(rows) == len(amortisation.NOISES) and rows[noise] == rows.min()
+
+
+def test_a_verdict_is_in_percent_and_within_networks(saved, digits, monkeypatch):
+    k_sweep = SimpleNamespace(networks=[], dataset=digits)
+    k, seeds = amortisation.KS[0], amortisation.SEEDS
+    of_k = [SimpleNamespace(k=k, seed=seed, settings=f"{seed}") for seed in seeds]
+    k_sweep.networks = of_k
+    monkeypatch.setattr(amortisation, "KS", (k,))
+    rng = np.random.default_rng(0)
+    one = {
+        name: rng.uniform(1, 2, size=(3, 40))
+        for pair in amortisation.CONTESTS.values()
+        for name in pair
+    }
+    each = [{"": {name: of[i] for name, of in one.items()}} for i in range(3)]
+    monkeypatch.setattr(amortisation, "measured", lambda n, _: (each[int(n.settings)], {}))
+    rows = {job.variant: job.measure() for job in amortisation.verdict_jobs(k_sweep)}
+    for name, (first, second, whole) in amortisation.CONTESTS.items():
+        apart = 100 * (one[second] - one[first]) / one[whole].mean()
+        expected = difference(apart, np.zeros((1, 40)))
+        assert rows[f"k={k}: {name}"] == pytest.approx(expected.row())
 
 
 def test_the_second_look_learns_and_each_setting_counts(model, few):
@@ -126,7 +175,7 @@ def test_the_second_look_learns_and_each_setting_counts(model, few):
     once = error()
     assert once < TwoStepEncoder(model).error(few.x_train)
     assert once == error()
-    for changes in ({"noise": 0}, {"epochs": 2}, {"rate": 0.002}, {"batch": 32}):
+    for changes in ({"noise": 0.1}, {"epochs": 2}, {"rate": 0.002}, {"batch": 32}):
         assert error(**changes) != once
 
 
@@ -145,9 +194,10 @@ def test_the_plan_names_every_network_once_and_tries_with_one_that_it_leaves_out
     k_sweep = Sweep(ROOT / "experiments" / "k_sweep.yaml", tmp_path)
     jobs = [(job.variant, job.seed) for job in amortisation.jobs(k_sweep)]
     assert jobs == [(f"k={k}", seed) for k in amortisation.KS for seed in amortisation.SEEDS]
-    tried = list(amortisation.jobs_tried(k_sweep))
-    assert len({job.settings for job in tried}) == len(tried) == 2 * len(amortisation.TRIED)
-    assert {job.seed for job in tried}.isdisjoint(amortisation.SEEDS)
+    for trials in (amortisation.noise_jobs, amortisation.tried_jobs):
+        tried = list(trials(k_sweep))
+        assert len({job.settings for job in tried}) == len(tried)
+        assert {job.seed for job in tried}.isdisjoint(amortisation.SEEDS)
 
 
 def test_networks_without_relu_differ_from_those_of_the_sweep_in_nothing_else():

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.experiments.build import build
+from ksae_lab.experiments.probe_table import unpacked
 from ksae_lab.experiments.settings import Experiment
 from tests.labs.imported import module
 
@@ -28,4 +29,7 @@ def test_codes_of_more_units_are_measured_as_well():
     by_hand = LogisticRegression(C=0.1, max_iter=500).fit(z / scale, digits.y_train)
     expected = 1 - by_hand.score(z_test / scale, digits.y_test)
     assert row["probe_alpha_2"] == pytest.approx(expected, abs=0.005)
-    assert row.keys() == {f"probe_alpha_{alpha}" for alpha in (1, 1.5, 2, 3)}
+    for alpha in (1, 1.5, 2, 3):
+        wrong = unpacked(row.pop(f"wrong_alpha_{alpha}"), len(digits.x_test))
+        assert wrong.mean() == row.pop(f"probe_alpha_{alpha}")
+    assert not row

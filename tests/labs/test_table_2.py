@@ -36,20 +36,6 @@ def test_a_rival_has_an_error_for_each_digit(name, monkeypatch):
     assert 0 < errors["test"].mean() < 1.5 * spread
 
 
-def test_between_two_weights_lies_the_share_of_the_way(monkeypatch):
-    monkeypatch.setattr(measure, "WEIGHTS", (1, 2, 3))
-    active = {1: 40.0, 2: 10.0, 3: 2.5}
-
-    def priced(weight, rate, seed, budget):
-        errors = np.array([0.0, 1.0]) + weight
-        return {part: (active[weight], errors) for part in ("validation", "test")}
-
-    monkeypatch.setattr(measure, "priced", priced)
-    for k, weight in {20: 1.5, 10: 2, 5: 2.5}.items():
-        found = measure.between_prices(k, 0, (0.004,), 1)["test"]
-        np.testing.assert_allclose(found, np.array([0.0, 1.0]) + weight)
-
-
 def test_a_verdict_draws_seeds_and_digits(monkeypatch):
     rng = np.random.default_rng(0)
     ours, theirs = rng.normal(size=(5, 50)), 0.3 + rng.normal(size=(3, 50))

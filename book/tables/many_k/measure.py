@@ -1,9 +1,9 @@
 """Chapter 16's tables: models that serve many k or many sizes, against one network for each.
 
-`choice.csv`, made first, has four learning rates for each kind of model, of which validation digits
-choose, after a quarter of the epochs and with a seed that is used nowhere else; `finals.csv`
-chooses again where the largest was the best. `table.csv` has a row for
-each use of each model and seed, `half.csv` the same for one seed and half the epochs.
+`choice.csv`, made first, has five learning rates for each kind of model, of which validation digits
+choose, after a quarter of the epochs and with a seed that is used nowhere else. `table.csv` has a
+row for each use of each model and seed, `half.csv` some of the same for one seed and half the
+epochs.
 `verdicts.csv` compares, over seeds and test digits; the errors of each digit, which it needs, are
 kept in `runs/many_k`.
 """
@@ -32,10 +32,10 @@ from ksae_lab.training.optimizers import Adam
 from ksae_lab.training.schedules import Schedule, linear
 
 KS, BETWEEN = (5, 10, 25, 50), (7, 15, 35)
-HALF, UNITS, PREFIXES = 14, 1000, (62, 125, 250, 500)
-EPOCHS, BATCH, NOISE, SHORT, TRIAL = 40, 128, 0.05, 3, 10
-SEEDS, TRIAL_SEED = (0, 1, 2), 100
-RATES = (0.002, 0.004, 0.008, 0.016)
+UNITS, PREFIXES = 1000, (62, 125, 250, 500)
+EPOCHS, BATCH, NOISE, SHORT, TRIAL = 160, 128, 0.05, 3, 40
+SEEDS, TRIAL_SEED = (0, 1, 2, 3, 4), 100
+RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
 PRICES, START = (3e-4, 1e-4), 20
 
 ASKED = {  # the uses that a model is trained for, where that is not its k alone
@@ -51,15 +51,8 @@ Found = dict[str, dict[str, Any]]  # by use: errors of each test digit, and mean
 
 @cache
 def digits() -> Dataset:
-    """The digits at half their height and width: a quarter of the work, and units five a pixel."""
-    data = load_dataset("mnist5k")
-    parts = {name: halved(getattr(data, name)) for name in ("x_train", "x_val", "x_test")}
-    return replace(data, **parts, image=(HALF, HALF))
-
-
-def halved(x: np.ndarray) -> np.ndarray:
-    """Digits (images, 784) of which each pixel is the mean of four: (images, 196)."""
-    return x.reshape(-1, HALF, 2, HALF, 2).mean(axis=(2, 4)).reshape(-1, HALF**2)
+    """What all see."""
+    return load_dataset("mnist5k")
 
 
 @dataclass(frozen=True)
@@ -228,7 +221,7 @@ def row(training: Training, rate: float, seed: int, use: str) -> Row:
 
 def known(training: Training, rate: float) -> str:
     """A hash of what a row depends on, the seed apart."""
-    settings = f"{training} {rate} {BATCH} {NOISE} {PREFIXES} {HALF}"
+    settings = f"{training} {rate} {BATCH} {NOISE} {PREFIXES}"
     return hash_of(f"{settings} {START}" if training.price else settings)
 
 
@@ -243,19 +236,6 @@ def choice_jobs() -> Iterator[Job]:
 def trials() -> list[Training]:
     """What is tried; a small network has the rate of the large one."""
     return [t for t in ALL if t.units == UNITS and t.price in (0, PRICES[0])]
-
-
-def final_jobs() -> Iterator[Job]:
-    """The two best rates at full length, for each kind of which the largest was the best.
-
-    Trials as short as those of choice.csv favour large steps.
-    """
-    first = stored("choice.csv").sort_values("validation")
-    for training in trials():
-        best = first[(first["kind"] == training.kind) & (first["k"] == training.k)]["rate"]
-        for rate in best[:2] if best.iloc[0] == RATES[-1] else ():
-            name = f"{training.name}: {rate:g}"
-            yield Job(name, TRIAL_SEED, known(training, rate), partial(trial, training, rate))
 
 
 def trial(training: Training, rate: float) -> Row:
@@ -274,25 +254,15 @@ def trial(training: Training, rate: float) -> Row:
     return {"kind": training.kind, "k": training.k, "rate": rate, "validation": error}
 
 
-def stored(name: str) -> pd.DataFrame:
-    """A table of this folder.
-
-    Raises `FileNotFoundError` if it has not been made.
-    """
-    return pd.read_csv(Path(__file__).with_name(name), comment="#")
-
-
 @cache
 def rates() -> dict[tuple[str, int], float]:
-    """The rate that validation digits chose, by kind and k; what is in finals.csv decides there.
+    """The rate that validation digits chose, by kind and k.
 
-    Raises what `stored` raises: choice.csv and finals.csv are made first.
+    Raises `FileNotFoundError` before choice.csv is made.
     """
-    best = {}
-    for name in ("choice.csv", "finals.csv"):
-        found = stored(name).sort_values("validation").groupby(["kind", "k"]).first()
-        best |= found["rate"].to_dict()
-    return best
+    tried = pd.read_csv(Path(__file__).with_name("choice.csv"), comment="#")
+    best = tried.sort_values("validation").groupby(["kind", "k"]).first()
+    return best["rate"].to_dict()
 
 
 def rate_of(training: Training) -> float:
@@ -314,10 +284,10 @@ def table_jobs() -> Iterator[Job]:
     """All models with all seeds; last a short training of one seed, which the chapter repeats."""
     yield from use_jobs(BY_COUNT, SEEDS)
     yield from use_jobs(tuple(PRICED.values()), SEEDS)
-    short = replace(HIERARCHICAL, epochs=SHORT)
+    short, rate = replace(HIERARCHICAL, epochs=SHORT), rate_of(HIERARCHICAL)
     for use in ("k = 5", "k = 25"):
-        job = partial(row, short, RATES[0], 0, use)
-        yield Job(f"short {short.name}: {use}", 0, known(short, RATES[0]), job)
+        job = partial(row, short, rate, 0, use)
+        yield Job(f"short {short.name}: {use}", 0, known(short, rate), job)
 
 
 def half_jobs() -> Iterator[Job]:
@@ -365,10 +335,14 @@ def contests() -> Iterator[tuple[str, str, Side, Side]]:
             use = f"{how} {r}"
             yield "prefixes", f"nested, {use}", of(NESTED, use), of(SMALL[r], "k = 10")
     priced = [(f"JumpReLU at {price:g}", PRICED[price], "as trained") for price in PRICES]
-    for name, model, use in (("batch top-k", BATCHED, "k = 10"), *priced):
+    batched = [
+        ("batch top-k, as learnt", BATCHED, "θ as learnt"),
+        ("batch top-k, calibrated", BATCHED, "k = 10"),
+        ("nested by batch, as learnt", BATCH_NESTED, "θ as learnt"),
+    ]
+    for name, model, use in (*batched, *priced):
         active = partial(mean_active, model, use)
         yield "thresholds", name, of(model, use), lambda active=active: alone_at(active())
-    yield "thresholds", "nested by batch, whole", of(BATCH_NESTED, "k = 10"), of(BATCHED, "k = 10")
     for r in PREFIXES:
         name, use = f"nested by batch, cut to {r}", f"cut to {r}"
         yield "thresholds", name, of(BATCH_NESTED, use), of(NESTED, use)
@@ -397,7 +371,6 @@ def verdict_jobs() -> Iterator[Job]:
 
 TABLES = {
     "choice.csv": choice_jobs,
-    "finals.csv": final_jobs,
     "table.csv": table_jobs,
     "half.csv": half_jobs,
     "verdicts.csv": verdict_jobs,
