@@ -13,6 +13,7 @@ import numpy as np
 
 from ksae_lab.data.datasets import Dataset, load_dataset
 from ksae_lab.evaluation.metrics import active_units
+from ksae_lab.experiments import compared
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.experiments.tables import Job, Row, expand, hash_of, training_jobs
@@ -83,7 +84,9 @@ def _row(model: KSparseAutoencoder | SparseDream, x: np.ndarray) -> Row:
     return {"test": model.error(x), "active": active_units(model.encode(x)).mean()}
 
 
+LONGER = FOLDER / "longer.yaml"
 TABLES = {
     f"{name}.csv": partial(training_jobs, FOLDER / f"{name}.yaml", agreement_with_overlaps)
     for name in ("choice", "table", "parts")
-} | {"mean.csv": mean_jobs}
+} | {"mean.csv": mean_jobs, "longer.csv": partial(compared.rows, LONGER)}
+FILES = {"longer.npz": partial(compared.errors, LONGER)}
