@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
@@ -269,13 +268,16 @@ def noise_jobs(k_sweep: Sweep) -> Iterator[Job]:
 
 def tried_jobs(k_sweep: Sweep) -> Iterator[Job]:
     """Each of `TRIED`, with the network of each of `TRIED_KS` that has the seed `TRIED_SEED`."""
+
+    def row(network: Network, settings: dict[str, float]) -> Row:
+        return validated(network, k_sweep.dataset, ["learned_step"], **settings)
+
     networks = k_sweep.by_k_and_seed()
     for k, (name, changes) in product(TRIED_KS, TRIED.items()):
         network, noise = networks[k, TRIED_SEED], noises()["learned_step", k]
         settings = LEARNING | {"noise": noise} | changes
-        row = partial(validated, network, k_sweep.dataset, ["learned_step"], **settings)
         known = hash_of(f"{network.settings} {LONG} {settings}")
-        yield Job(f"k={k}, {name}", TRIED_SEED, known, row)
+        yield Job(f"k={k}, {name}", TRIED_SEED, known, partial(row, network, settings))
 
 
 def of_table(k_sweep: Sweep) -> list[Network]:
@@ -311,7 +313,7 @@ def verdict_jobs(k_sweep: Sweep) -> Iterator[Job]:
         yield Job(f"k={k}: {name}", 0, settings, partial(row, networks, sides))
 
 
-TABLES: dict[str, Any] = {
+TABLES = {
     "noise.csv": noise_jobs,
     "tried.csv": tried_jobs,
     "table.csv": jobs,

@@ -80,3 +80,25 @@ def test_a_contest_has_both_sides_and_a_verdict_draws_seeds_and_images(monkeypat
     assert row["p"] == apart.p and row["ours"] - row["theirs"] == pytest.approx(apart.mean)
     sizes = {(plan.n, plan.k) for plan in measure.plans() if plan.images == measure.DIGITS}
     assert {(n, k) for _, n, k in measure.contests()} <= sizes
+
+
+def test_a_switched_network_differs_in_one_setting():
+    for name, (plan, changed) in measure.switched().items():
+        assert plan in measure.plans() and changed not in measure.plans()
+        before, after = (one.experiment.model_dump() for one in (plan, changed))
+        sections = {key for key in before if before[key] != after[key]}
+        assert len(sections) == 1, name
+    ours = measure.switched()["AuxK: 3,500 digits, n=400, k=50"][1].experiment
+    assert ours.auxk.k_aux == 200  # as the recipe has it
+
+
+def test_a_switched_row_is_held_against_the_unchanged(monkeypatch):
+    rng = np.random.default_rng(0)
+    plan, changed = measure.switched()["no noise: 3,500 digits, n=400, k=50"]
+    each = {plan: rng.uniform(1, 2, size=50), changed: rng.uniform(1, 2, size=50)}
+    monkeypatch.setattr(measure, "errors", each.get)
+    monkeypatch.setattr(measure, "trained", lambda plan: ({"dead": 3}, None))
+    (job,) = (job for job in measure.switch_jobs() if job.variant.startswith("no noise"))
+    row, apart = job.measure(), difference(each[changed][None], each[plan][None])
+    assert row["dead"] == 3 and row["theirs"] == each[plan].mean()
+    assert (row["difference"], row["p"]) == (apart.mean, apart.p)

@@ -18,7 +18,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from ksae_lab.data.datasets import Dataset, load_dataset
+from ksae_lab.data.datasets import load_dataset
 from ksae_lab.engine.choose import Engine
 from ksae_lab.evaluation.metrics import active_units, squared_errors
 from ksae_lab.evaluation.statistics import difference
@@ -46,13 +46,8 @@ ASKED = {  # the uses that a model is trained for, where that is not its k alone
 }
 
 memory = joblib.Memory(Path(__file__).parents[3] / "runs" / "many_k", verbose=0)
+digits = cache(load_dataset)
 Found = dict[str, dict[str, Any]]  # by use: errors of each test digit, and means
-
-
-@cache
-def digits() -> Dataset:
-    """What all see."""
-    return load_dataset("mnist5k")
 
 
 @dataclass(frozen=True)
