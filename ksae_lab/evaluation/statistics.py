@@ -90,6 +90,22 @@ def difference(a: np.ndarray, b: np.ndarray) -> Difference:
     return Difference(mean, float(t.ppf(0.975, free) * error), float(p))
 
 
+def above_zero(values: np.ndarray) -> Difference:
+    """How far the mean of values (seeds, images) lies above zero, for any seeds and images.
+
+    The values are what one network says of one image: how much worse one of two codes draws it,
+    say. What both codes owe to the network's luck is then no part of the interval.
+
+    Raises `ValueError` for other shapes, and what `difference` raises.
+
+    Lab 8.
+    """
+    found = inputs.floats(values, "values")
+    if found.ndim != 2:
+        raise ValueError(f"The values have shape {found.shape}; expected (seeds, images).")
+    return difference(found, np.zeros_like(found[:1]))
+
+
 def holm(p: Sequence[float]) -> np.ndarray:
     """The p-values p (tests,) of a family, adjusted: (tests,), in the same order.
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp, ttest_ind, ttest_rel
 
-from ksae_lab.evaluation.statistics import difference, holm, interval_half_width
+from ksae_lab.evaluation.statistics import above_zero, difference, holm, interval_half_width
 
 
 def test_interval_is_students():
@@ -79,6 +79,14 @@ def test_the_interval_holds_what_it_says_when_seeds_and_images_are_drawn(seeds, 
         found = difference(*sides)
         holds.append(abs(found.mean) <= found.half_width)
     assert 0.93 < np.mean(holds) < 0.98
+
+
+def test_values_above_zero_are_held_against_a_side_without_chance():
+    values = 0.3 + np.random.default_rng(0).normal(size=(3, 50))
+    assert above_zero(values) == difference(values, np.zeros((2, 50)))
+    agrees(above_zero(values[:1]), ttest_1samp(values[0], 0))
+    with pytest.raises(ValueError, match=r"\(50,\); expected \(seeds, images\)"):
+        above_zero(values[0])
 
 
 def test_sides_that_say_the_same_do_not_differ():

@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 
 from ksae_lab.data.datasets import Dataset
 from ksae_lab.evaluation.probe import best_probe
-from ksae_lab.evaluation.statistics import difference
+from ksae_lab.evaluation.statistics import above_zero
 from ksae_lab.experiments.networks import Sweep
 from ksae_lab.experiments.probe_rivals import untrained
 from ksae_lab.experiments.tables import Job, Row, hash_of
@@ -110,7 +110,7 @@ def verdict(ours: list[Side], theirs: list[Side], count: int, dataset: Dataset) 
     """
     at = LABELS.index(count)
     a, b = (np.stack([of_side(side, dataset)[at] for side in of]) for of in (ours, theirs))
-    apart = difference(a - b, np.zeros_like(a[:1]))
+    apart = above_zero(a - b)
     means = {"network": a.mean(), "rival": b.mean()}
     return means | apart.row()
 

@@ -61,8 +61,7 @@ BESIDES: dict[str, Settings] = {
 CHANGES, PARTS = WITHOUT | BESIDES, list(WITHOUT)
 # Each network's name, and how it differs from the recipe.
 UP = {"foot": PARTS} | {f"+ {part}": PARTS[i:] for i, part in enumerate(PARTS, start=1)}
-# The rung before the last is the recipe without its last part.
-ALONE = {f"- {part}": [part] for part in PARTS[:-1]} | {f"and {part}": [part] for part in BESIDES}
+ALONE = {f"- {part}": [part] for part in PARTS} | {f"and {part}": [part] for part in BESIDES}
 NETWORKS: dict[str, list[str]] = UP | ALONE
 WHOLE = list(UP)[-1]
 PAIRS = [*pairwise(UP), *((WHOLE, name) for name in ALONE)]
