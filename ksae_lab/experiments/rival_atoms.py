@@ -99,6 +99,7 @@ def dictionary(x: np.ndarray, n_units: int, alpha: float, passes: int, seed: int
     Lab 2.
     """
     from sklearn.decomposition import MiniBatchDictionaryLearning
+    from sklearn.exceptions import ConvergenceWarning
 
     mean = x.mean(axis=0)
     learner = MiniBatchDictionaryLearning(
@@ -111,7 +112,9 @@ def dictionary(x: np.ndarray, n_units: int, alpha: float, passes: int, seed: int
         random_state=seed,
         fit_algorithm="cd",  # the same codes as by LARS, ten times as fast
     )
-    return Atoms(learner.fit(x - mean).components_, mean)
+    # Where units are many, a batch's codes stop short of their last digits, and atoms do not mind.
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        return Atoms(learner.fit(x - mean).components_, mean)
 
 
 def factors(x: np.ndarray, n_units: int, rounds: int, seed: int) -> Atoms:
