@@ -6,6 +6,7 @@ named like the file, and as the errors that `ksae_lab.evaluation.statistics.diff
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from ksae_lab.evaluation.metrics import squared_errors
 from ksae_lab.experiments import archive, tables
 from ksae_lab.experiments.networks import Network, Sweep
-from ksae_lab.experiments.tables import Extra, Job, Row
+from ksae_lab.experiments.tables import Extra, Job, Row, hash_of
 
 RUNS = "runs"
 
@@ -38,26 +39,51 @@ def rows(plan: Path, extra: Extra | None = None) -> Iterator[Job]:
         yield Job(variant, network.seed, network.settings, partial(row, network))
 
 
-def errors(plan: Path, path: Path, alpha: float = 1) -> None:
-    """Write the error of each test image, an array (seeds, images) for each variant, to an .npz.
+@dataclass(frozen=True)
+class Errors:
+    """What writes the error of each test image, for the networks of a sweep's file, to an .npz.
 
-    The codes have `alpha` k units, to the nearest whole number.
-
-    Raises what `rows` and its jobs raise, and `OSError` if the file cannot be written.
+    An array (seeds, images) for each variant, and "settings", the hashes of what the networks are,
+    by which `complete` knows an older file. The codes have `alpha` k units, to the nearest whole
+    number.
 
     Chapter 8.
     """
-    sweep, trained = _kept(plan)
-    trained()
-    x = sweep.dataset.x_test
-    by_variant: dict[str, list[np.ndarray]] = {}
-    for variant, network in _named(sweep):
-        model = network.model()
-        if alpha != 1:  # a dream has no k
-            model.k = round(alpha * model.k)
-        each = squared_errors(x, model.reconstruct(x)).astype(np.float32)
-        by_variant.setdefault(variant, []).append(each)
-    archive.put_arrays(path, {name: np.array(of) for name, of in by_variant.items()})
+
+    plan: Path
+    alpha: float = 1
+
+    def __call__(self, path: Path) -> None:
+        """Train what is missing, and write the file.
+
+        Raises what `rows` and its jobs raise, and `OSError` if the file cannot be written.
+        """
+        sweep, trained = _kept(self.plan)
+        trained()
+        x = sweep.dataset.x_test
+        by_variant: dict[str, list[np.ndarray]] = {}
+        for variant, network in _named(sweep):
+            model = network.model()
+            if self.alpha != 1:  # a dream has no k
+                model.k = round(self.alpha * model.k)
+            each = squared_errors(x, model.reconstruct(x)).astype(np.float32)
+            by_variant.setdefault(variant, []).append(each)
+        arrays = {name: np.array(of) for name, of in by_variant.items()}
+        archive.put_arrays(path, arrays | {"settings": np.array(self.settings)})
+
+    def complete(self, path: Path) -> bool:
+        """Whether the file is there, and of these networks."""
+        if not path.exists():
+            return False
+        with np.load(path) as arrays:
+            found = arrays["settings"].tolist() if "settings" in arrays else []
+        return bool(found == self.settings)
+
+    @property
+    def settings(self) -> list[str]:
+        """A hash of each network's settings and of the number of units in its code."""
+        sweep, _ = _kept(self.plan)
+        return [hash_of(f"{network.settings} {self.alpha:g}")[:16] for network in sweep.networks]
 
 
 def _kept(plan: Path) -> tuple[Sweep, Callable[[], None]]:

@@ -7,6 +7,9 @@ measured, by two dictionaries with names of files as keys::
     TABLES = {"table.csv": jobs}  # jobs() → the rows as `tables.Job`, to be measured one by one
     FILES = {"pictures.npz": draw}  # draw(path) writes a file that is made whole
 
+A file that is made whole is complete when it is there, or when what makes it has a method
+`complete(path)` that says so.
+
 These functions take the sweeps whose networks they measure as arguments, each by the name of its
 file in `experiments/`: for `def jobs(k_sweep)` the sweep `experiments/k_sweep.yaml` is trained, in
 `runs/k_sweep`, before the first row is measured. A function of `FILES` takes the path first.
@@ -123,7 +126,7 @@ class Lab:
         to_do = {
             name: maker
             for name, maker in makers.items()
-            if not self._is_complete(self.folder / name, jobs.get(name))
+            if not self._is_complete(name, jobs.get(name))
         }
         sweeps = {name: s for maker in to_do.values() for name, s in self.needs(maker).items()}
         for sweep in sweeps.values():
@@ -141,8 +144,12 @@ class Lab:
                 maker(path, **self.needs(maker))
                 yield f"{path} is made."
 
-    def _is_complete(self, path: Path, jobs: list[Job] | None) -> bool:
-        return path.exists() if jobs is None else complete(path, jobs)
+    def _is_complete(self, name: str, jobs: list[Job] | None) -> bool:
+        path = self.folder / name
+        if jobs is not None:
+            return complete(path, jobs)
+        is_there: Callable[[Path], bool] = getattr(self.files[name], "complete", Path.exists)
+        return is_there(path)
 
     def _gathered(self, dictionary: str) -> dict[str, Maker]:
         return {k: v for m in self.modules for k, v in getattr(m, dictionary, {}).items()}

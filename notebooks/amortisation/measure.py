@@ -9,7 +9,9 @@ and once free to take away, see digits that move and noise, as the networks did.
 `noise.csv` has what validation digits say of the noise, for each of the three that learn and each
 k, with networks that no other table has; `tried.csv` tries other settings for the second look.
 `table.csv` has a network a row, and `verdicts.csv` says what is settled, for seeds and digits that
-are drawn. What that needs, the error of each digit, is kept in `runs/lab_8`.
+are drawn. What that needs, the error of each digit, is kept in `runs/lab_8`. The networks of
+`signed.csv` were trained without a relu; their errors of each digit are in `signed.npz`, and
+`one_pass.npz` has those of the sweep's networks beside them.
 """
 
 import copy
@@ -26,9 +28,10 @@ from sklearn.linear_model import orthogonal_mp_gram
 
 from ksae_lab.data.datasets import Dataset
 from ksae_lab.evaluation.metrics import squared_errors
-from ksae_lab.evaluation.statistics import difference
+from ksae_lab.evaluation.statistics import above_zero
+from ksae_lab.experiments import archive, compared
 from ksae_lab.experiments.networks import Network, Sweep
-from ksae_lab.experiments.tables import Job, Row, hash_of
+from ksae_lab.experiments.tables import Job, Row, expand, hash_of
 from ksae_lab.inference.pursuit import nonnegative_omp, pursuit, refit
 from ksae_lab.models.base import Coder
 from ksae_lab.models.k_sparse import KSparseAutoencoder
@@ -305,7 +308,7 @@ def verdict_jobs(k_sweep: Sweep) -> Iterator[Job]:
         found = [measured(network, k_sweep.dataset)[0][""] for network in networks]
         first, second, whole = (np.stack([of[side] for of in found]) for side in sides)
         apart = 100 * (second - first) / whole.mean()
-        return difference(apart, np.zeros_like(apart[:1])).row()
+        return above_zero(apart).row()
 
     for k, (name, sides) in product(KS, CONTESTS.items()):
         networks = [network for network in of_table(k_sweep) if network.k == k]
@@ -313,9 +316,23 @@ def verdict_jobs(k_sweep: Sweep) -> Iterator[Job]:
         yield Job(f"k={k}: {name}", 0, settings, partial(row, networks, sides))
 
 
+def write_one_pass(path: Path, k_sweep: Sweep) -> None:
+    """Write one pass's errors (seeds, digits), by the names that signed.yaml gives to its k."""
+    x, found = k_sweep.dataset.x_test, {}
+    networks = k_sweep.by_k_and_seed(seeds=SEEDS)
+    for variant, k in {name: of.model.k for (name, _), of in expand(SIGNED).items()}.items():
+        models = (networks[k, seed].model() for seed in SEEDS)
+        each = [squared_errors(x, model.reconstruct(x)) for model in models]
+        found[variant] = np.array(each, dtype=np.float32)
+    archive.put_arrays(path, found)
+
+
+SIGNED = Path(__file__).with_name("signed.yaml")
 TABLES = {
     "noise.csv": noise_jobs,
     "tried.csv": tried_jobs,
     "table.csv": jobs,
     "verdicts.csv": verdict_jobs,
+    "signed.csv": partial(compared.rows, SIGNED),
 }
+FILES = {"signed.npz": compared.Errors(SIGNED), "one_pass.npz": write_one_pass}

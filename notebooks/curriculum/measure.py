@@ -34,6 +34,6 @@ def with_alphas(model: KSparseAutoencoder, experiment: Experiment, dataset: Data
 
 TABLES = {"table.csv": partial(compared.rows, PLAN, with_alphas)}
 FILES = {
-    "table.npz": partial(compared.errors, PLAN),
-    "alpha.npz": partial(compared.errors, PLAN, alpha=1.5),
+    "table.npz": compared.Errors(PLAN),
+    "alpha.npz": compared.Errors(PLAN, alpha=1.5),
 }

@@ -6,6 +6,8 @@ clothes as there are digits. The pictures of the lab go beside the table.
 
 A column is named after whose images are drawn, how the code is found, and "mean" where the mean
 image of these images stands in place of the source's own.
+`verdicts.csv` says what is settled, for seeds and images that are drawn. What that needs, the error
+of each image, is kept in `runs/lab_10`.
 """
 
 import time
@@ -13,20 +15,23 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 
+import joblib
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.linear_model import orthogonal_mp_gram
 
 from ksae_lab.data.datasets import Dataset
+from ksae_lab.evaluation.metrics import squared_errors
+from ksae_lab.evaluation.statistics import above_zero, difference
 from ksae_lab.experiments import archive
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.networks import Network, Sweep
 from ksae_lab.experiments.tables import Job, Row, hash_of
 from ksae_lab.inference.pursuit import refit
 from ksae_lab.models.k_sparse import KSparseAutoencoder
-from ksae_lab.nn.losses import mse
 from ksae_lab.nn.rows import unit_rows
 
 KS, SEEDS = (5, 10, 50), (0, 1, 2)
@@ -36,8 +41,27 @@ FEW, FEW_VALIDATION = 3500, 500  # as many clothes as there are digits
 FRAME = 4  # pixels around the 20 x 20 into which MNIST's digits were fitted
 SHOWN, SHOWN_K = 8, 10
 ON = ("digits", "clothes")  # whose test images are drawn
+HOME, FOREIGN = "network of {on}", "network of {other}"
+# Who is held against whom: a source and a way to its code, and another.
+CONTESTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
+    "best values over one pass": ((FOREIGN, "refit"), (FOREIGN, "one_pass")),
+    "OMP over best values": ((FOREIGN, "omp"), (FOREIGN, "refit")),
+    "OMP with the mean of home over its own": ((FOREIGN, "omp_mean"), (FOREIGN, "omp")),
+    "pass with the mean of home over its own": ((FOREIGN, "one_pass_mean"), (FOREIGN, "one_pass")),
+    "at home, the mean over its own": ((HOME, "omp_mean"), (HOME, "omp")),
+    "OMP over one pass at home": ((FOREIGN, "omp_mean"), (HOME, "one_pass")),
+    "one pass over nothing": ((FOREIGN, "one_pass"), ("mean of {on}", "omp_mean")),
+    "over foreign images": ((FOREIGN, "omp_mean"), ("images of {other}", "omp_mean")),
+    "over foreign components": ((FOREIGN, "omp_mean"), ("PCA of {other}", "omp_mean")),
+    "over random directions": ((FOREIGN, "omp_mean"), ("noise", "omp_mean")),
+    "over images from home": ((FOREIGN, "omp_mean"), ("images of {on}", "omp_mean")),
+    "over components from home": ((FOREIGN, "omp_mean"), ("PCA of {on}", "one_pass")),
+    "few clothes over many": (("network of few clothes", "omp_mean"), (FOREIGN, "omp_mean")),
+}
 
+memory = joblib.Memory(Path(__file__).parents[2] / "runs" / "lab_10", verbose=0)
 Key = tuple[str, int, int]  # the name of a source, k and the seed
+Errors = dict[str, np.ndarray]  # by column: the error of each image
 
 
 @dataclass(frozen=True)
@@ -112,9 +136,10 @@ def codes(source: Source, x: np.ndarray, mean: np.ndarray, k: int) -> dict[str, 
     return result | {"omp": omp(source.W, centred, k)}
 
 
-def errors(make: Callable[[], Source], targets: dict[str, Target], k: int) -> dict:
+def errors(make: Callable[[], Source], targets: dict[str, Target], k: int) -> tuple[Row, Errors]:
     """One row: errors by target, mean image and way to a code, and what may explain them.
 
+    Beside it the errors of each image, by the same columns.
     `span` is the share of the target's variance that all atoms together can draw, `frame` the share
     of what OMP leaves there that lies near the border, `negative` the share of its numbers that are
     below zero, `active` the units that speak at a glance. `spread` counts the pixels of an atom,
@@ -122,13 +147,15 @@ def errors(make: Callable[[], Source], targets: dict[str, Target], k: int) -> di
     """
     started = time.process_time()
     source = make()
-    W, row = source.W, {}
+    W, row, each = source.W, {}, {}
     for on, images in targets.items():
         for suffix, mean in {"": source.mean, "_mean": images.mean}.items():
             if mean is None:
                 continue
             for way, code in codes(source, images.x, mean, k).items():
-                row[f"{on}_{way}{suffix}"] = mse(code @ W + mean, images.x)
+                column = f"{on}_{way}{suffix}"
+                each[column] = squared_errors(code @ W + mean, images.x)
+                row[column] = each[column].mean()
                 if way == "one_pass" and not suffix:
                     row[f"{on}_active"] = np.count_nonzero(code) / len(code)
         centred = images.x - images.mean
@@ -141,7 +168,7 @@ def errors(make: Callable[[], Source], targets: dict[str, Target], k: int) -> di
         row["spread"] = np.mean(1 / np.sum(W**4, axis=1))  # n equal pixels give n
         row["atoms_frame"] = near_border(W)
     row["seconds"] = round(time.process_time() - started, 1)
-    return row
+    return row, each
 
 
 def near_border(images: np.ndarray) -> float:
@@ -237,21 +264,78 @@ def pictures(sources: dict[str, Source], targets: dict[str, Target]) -> dict[str
     return shown
 
 
-def jobs(k_sweep: Sweep, fashion: Sweep) -> Iterator[Job]:
-    """The rows of the plan."""
+Loaded = Callable[[], tuple[dict[str, Dataset], dict[str, Target]]]
+
+
+def loaded(k_sweep: Sweep, fashion: Sweep) -> Loaded:
+    """What sources learn from and what they draw, when it is first asked for."""
 
     @cache
-    def loaded() -> tuple[dict[str, Dataset], dict[str, Target]]:
+    def load() -> tuple[dict[str, Dataset], dict[str, Target]]:
         data = datasets(k_sweep, fashion)
         return data, {on: target(data[on]) for on in ON}
 
+    return load
+
+
+def measured(key: Key, network: Network | None, load: Loaded) -> tuple[Row, Errors]:
+    """What `errors` says of a source of the plan; found once, and kept."""
+    row, each = kept(settings(key, network), key, network, load)
+    return row, each
+
+
+@memory.cache(ignore=["network", "load"])
+def kept(settings: str, key: Key, network: Network | None, load: Loaded) -> tuple[Row, Errors]:
+    """What `measured` gives for a source with these settings."""
+    data, targets = load()
+    return errors(partial(source, key, network, data), targets, key[1])
+
+
+def jobs(k_sweep: Sweep, fashion: Sweep) -> Iterator[Job]:
+    """The rows of the plan."""
+    load = loaded(k_sweep, fashion)
+
     def row(key: Key, network: Network | None) -> Row:
-        data, targets = loaded()
-        return errors(partial(source, key, network, data), targets, key[1])
+        return measured(key, network, load)[0]
 
     for key, network in plan(k_sweep, fashion).items():
         name, k, seed = key
         yield Job(f"{name}, k={k}", seed, settings(key, network), partial(row, key, network))
+
+
+def contests() -> Iterator[tuple[str, str, int]]:
+    """Each contest, with the images that are drawn, and k; few clothes draw digits."""
+    for on, k, name in product(ON, KS, CONTESTS):
+        if on == "digits" or name != "few clothes over many":
+            yield name, on, k
+
+
+def verdict_jobs(k_sweep: Sweep, fashion: Sweep) -> Iterator[Job]:
+    """How far the first side of each contest lies above the second.
+
+    Where both are codes of the same networks, differences are taken within each.
+    """
+    load, planned = loaded(k_sweep, fashion), plan(k_sweep, fashion)
+
+    def keys(template: str, on: str, k: int) -> list[Key]:
+        (other,) = set(ON) - {on}
+        name = template.format(on=on, other=other)
+        return [key for key in planned if key[:2] == (name, 0 if name.startswith("mean") else k)]
+
+    def row(sides: list[list[Key]], columns: list[str]) -> Row:
+        a, b = (
+            np.stack([measured(key, planned[key], load)[1][column] for key in side])
+            for side, column in zip(sides, columns, strict=True)
+        )
+        apart = above_zero(a - b) if sides[0] == sides[1] else difference(a, b)
+        return {"ours": a.mean(), "theirs": b.mean()} | apart.row()
+
+    for name, on, k in contests():
+        sides = [keys(template, on, k) for template, _ in CONTESTS[name]]
+        columns = [f"{on}_{way}" for _, way in CONTESTS[name]]
+        known = [settings(key, planned[key]) for side in sides for key in side]
+        job = partial(row, sides, columns)
+        yield Job(f"{on}, k={k}: {name}", 0, hash_of(f"{known} {columns}"), job)
 
 
 def draw(path: Path, k_sweep: Sweep, fashion: Sweep) -> None:
@@ -262,5 +346,5 @@ def draw(path: Path, k_sweep: Sweep, fashion: Sweep) -> None:
     archive.put_arrays(path, pictures(sources, {on: target(data[on]) for on in ON}))
 
 
-TABLES = {"table.csv": jobs}
+TABLES = {"table.csv": jobs, "verdicts.csv": verdict_jobs}
 FILES = {"pictures.npz": draw}

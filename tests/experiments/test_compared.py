@@ -41,9 +41,9 @@ def test_rows_say_what_a_training_of_its_own_says(plan):
 
 def test_errors_are_those_of_each_image_and_seed(plan):
     path = plan.with_suffix(".npz")
-    compared.errors(plan, path)
+    compared.Errors(plan)(path)
     errors, data = np.load(path), load_dataset()
-    assert errors.files == ["mask", "soft"]
+    assert errors.files == ["mask", "soft", "settings"]
     run = build(expand(plan)["soft", 1], data)
     run.fit()
     each = ((run.model.reconstruct(data.x_test) - data.x_test) ** 2).mean(axis=1)
@@ -52,9 +52,21 @@ def test_errors_are_those_of_each_image_and_seed(plan):
     assert (errors["soft"][0] != errors["soft"][1]).any()
 
 
+def test_a_file_of_other_networks_is_not_complete(plan):
+    path = plan.with_suffix(".npz")
+    errors = compared.Errors(plan)
+    assert not errors.complete(path)
+    errors(path)
+    assert errors.complete(path) and not compared.Errors(plan, alpha=1.5).complete(path)
+    plan.write_text(PLAN.replace("epochs: 1", "epochs: 2"))
+    assert not compared.Errors(plan).complete(path)
+    np.savez(path, mask=np.zeros((2, 3)))  # as an earlier version wrote it
+    assert not errors.complete(path)
+
+
 def test_errors_of_more_units_than_were_trained(plan):
     path = plan.with_suffix(".npz")
-    compared.errors(plan, path, alpha=1.5)
+    compared.Errors(plan, alpha=1.5)(path)
     data, run = load_dataset(), build(expand(plan)["mask", 0], load_dataset())
     run.fit()
     run.model.k = 4  # of 4.5, the even one

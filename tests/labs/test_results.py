@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from ksae_lab.experiments import labs, tables
+from ksae_lab.experiments.compared import Errors
 from tests.labs.imported import module
 from tests.repo import ROOT, name
 
@@ -58,6 +59,14 @@ def test_no_table_is_stored_that_no_lab_makes():
     made = {lab.folder / file for lab in LABS.values() for file in lab.tables | lab.files}
     assert set(STORED) <= made
     assert all(path.exists() for path in made)
+
+
+def test_files_of_errors_are_of_the_networks_that_are_asked_for():
+    wholes = [
+        (maker, lab.folder / file) for lab in LABS.values() for file, maker in lab.files.items()
+    ]
+    errors = [(maker, path) for maker, path in wholes if isinstance(maker, Errors)]
+    assert errors and all(maker.complete(path) for maker, path in errors)
 
 
 @pytest.mark.parametrize("path", STORED, ids=name)

@@ -9,6 +9,7 @@ import yaml
 from sklearn.decomposition import PCA
 
 from ksae_lab.data.datasets import load_dataset
+from ksae_lab.evaluation.statistics import above_zero, difference
 from ksae_lab.experiments import sweep
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.networks import Sweep
@@ -69,7 +70,7 @@ def framed(images):
 def test_a_row_of_a_network(model, digits, others):
     before = model.b_dec.copy()
     targets = {"digits": transfer.target(digits), "others": transfer.target(others)}
-    row = transfer.errors(lambda: transfer.of_network(model), targets, K)
+    row, _ = transfer.errors(lambda: transfer.of_network(model), targets, K)
     W = model.W_dec
     expected = {}
     for on, dataset in {"digits": digits, "others": others}.items():
@@ -122,13 +123,13 @@ def test_controls(digits, others):
     np.testing.assert_allclose(np.linalg.norm(blind.W, axis=1), 1)
     assert abs(blind.W.mean()) < 1e-3
     # They have no mean image of their own, and no glance.
-    row = transfer.errors(lambda: drawn, {"others": transfer.target(others)}, K)
+    row, _ = transfer.errors(lambda: drawn, {"others": transfer.target(others)}, K)
     assert {name for name in row if "omp" in name or "pass" in name} == {"others_omp_mean"}
 
 
 def test_components_are_those_of_pca(digits, others):
     pca = PCA(K, svd_solver="full").fit(digits.x_train.astype(float))
-    row = transfer.errors(
+    row, _ = transfer.errors(
         lambda: transfer.components(digits.x_train, K), {"others": transfer.target(others)}, K
     )
     x = others.x_test.astype(float)
@@ -141,7 +142,7 @@ def test_components_are_those_of_pca(digits, others):
 def test_no_atoms_leave_the_variance(digits, others):
     x, mean = others.x_test.astype(float), others.x_train.astype(float).mean(axis=0)
     nothing = transfer.source(("mean of digits", 0, 0), None, {"digits": digits})
-    row = transfer.errors(lambda: nothing, {"others": transfer.target(others)}, 0)
+    row, _ = transfer.errors(lambda: nothing, {"others": transfer.target(others)}, 0)
     assert row["others_omp_mean"] == pytest.approx(np.mean((x - mean) ** 2), rel=1e-4)
     wrong = digits.x_train.astype(float).mean(axis=0)
     assert row["others_omp"] == pytest.approx(np.mean((x - wrong) ** 2), rel=1e-4)
@@ -175,9 +176,11 @@ def made(tmp_path_factory, digits, others):
     table = folder / "table.csv"
     with pytest.MonkeyPatch.context() as patch:
         own = {"KS": (K,), "SEEDS": (0, 1, 4), "UNITS": 30, "FEW": 100, "SHOWN_K": K}
+        own["kept"] = transfer.kept.func
         for name, value in own.items():
             patch.setattr(transfer, name, value)
         fill(table, transfer.jobs(*sweeps))
+        fill(folder / "verdicts.csv", transfer.verdict_jobs(*sweeps))
         transfer.draw(folder / "pictures.npz", *sweeps)
         plan = transfer.plan(*sweeps)
     return dict(zip(PLANS, sweeps, strict=True)), plan, table, data
@@ -205,6 +208,32 @@ def test_every_row_is_planned_and_measured(made):
         for on in ("digits", "clothes"):
             error = stored(sweeps[of], seed).error(data[on].x_test)
             assert row[f"{on}_one_pass"] == pytest.approx(error, rel=1e-4)
+
+
+def test_a_verdict_draws_networks_and_images(made):
+    sweeps, _, path, data = made
+    found = pd.read_csv(path.with_name("verdicts.csv"), comment="#").set_index("variant")
+    assert len(found) == 2 * len(transfer.CONTESTS) - 1  # few clothes draw digits only
+    x = data["digits"].x_test.astype(float)
+    foreign = [stored(sweeps["clothes"], seed) for seed in (0, 1)]
+    passes = np.stack([((net.reconstruct(x) - x) ** 2).mean(axis=1) for net in foreign])
+    nothing = ((x - data["digits"].x_train.mean(axis=0)) ** 2).mean(axis=1)
+    expected = difference(passes, nothing[None])
+    row = found.loc[f"digits, k={K}: one pass over nothing"]
+    assert row.difference == pytest.approx(expected.mean, rel=1e-3)
+    assert row.half_width == pytest.approx(expected.half_width, rel=1e-3)
+    # Codes of the same networks are compared within each.
+    refits = np.stack(
+        [
+            transfer.errors(lambda net=net: transfer.of_network(net), targets, K)[1]["digits_refit"]
+            for net in foreign
+            for targets in [{"digits": transfer.target(data["digits"])}]
+        ]
+    )
+    row = found.loc[f"digits, k={K}: best values over one pass"]
+    within = above_zero(refits - passes)
+    assert row.difference == pytest.approx(within.mean, rel=1e-3) and row.difference < 0
+    assert row.half_width == pytest.approx(within.half_width, rel=1e-2)
 
 
 def test_few_clothes_have_the_recipe_of_digits(made):

@@ -7,4 +7,4 @@ from ksae_lab.experiments import compared
 
 PLANS = [Path(__file__).with_name(f"{name}.yaml") for name in ("table", "twice", "resting")]
 TABLES = {f"{plan.stem}.csv": partial(compared.rows, plan) for plan in PLANS}
-FILES = {f"{plan.stem}.npz": partial(compared.errors, plan) for plan in PLANS}
+FILES = {f"{plan.stem}.npz": compared.Errors(plan) for plan in PLANS}

@@ -7,4 +7,4 @@ from ksae_lab.experiments import compared
 
 PLAN = Path(__file__).with_name("table.yaml")
 TABLES = {"table.csv": partial(compared.rows, PLAN)}
-FILES = {"table.npz": partial(compared.errors, PLAN)}
+FILES = {"table.npz": compared.Errors(PLAN)}
