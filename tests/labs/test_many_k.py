@@ -80,10 +80,25 @@ def test_between_two_k_the_error_follows_a_power_law(monkeypatch):
         np.testing.assert_allclose(many_k.alone_at(active), np.full((2, 3), 1 / active))
 
 
-def test_rates_are_those_that_validation_digits_prefer():
+def test_starts_and_rates_are_those_that_validation_digits_prefer():
     trials = pd.read_csv(ROOT / "book" / "tables" / "many_k" / "choice.csv", comment="#")
-    for (kind, k), rate in many_k.rates().items():
+    for (kind, k), chosen in many_k.chosen().items():
         tried = trials[(trials.kind == kind) & (trials.k == k)]
-        assert rate == tried.rate[tried.validation.idxmin()] != max(many_k.RATES)
+        start, rate = tried.loc[tried.validation.idxmin(), ["start", "rate"]]
+        assert chosen == (start, rate) and rate != max(many_k.RATES)
+        assert {*tried.start} == {*many_k.STARTS}
         assert set(tried.seed) == {many_k.TRIAL_SEED} and not {*tried.seed} & {*many_k.SEEDS}
-    assert all(many_k.rate_of(training) for training in many_k.ALL)
+    for training in many_k.ALL:
+        best, rate = many_k.at_best(training)
+        assert rate and replace(best, start=training.start) == training
+
+
+def test_a_start_is_at_digits_or_at_random_around_their_mean():
+    x = many_k.digits().x_train
+    for start, at_digits in (("data", True), ("mean", False)):
+        training = replace(many_k.ALONE[10], start=start, epochs=1)
+        model = many_k.train(training, 1e-9, seed=3)  # so that nothing moves
+        np.testing.assert_allclose(model.b_dec, x.mean(axis=0), atol=1e-6)
+        centred = x - x.mean(axis=0)
+        cosines = model.W_dec @ (centred / np.linalg.norm(centred, axis=1, keepdims=True)).T
+        assert (cosines.max(axis=1).min() > 0.9) == at_digits

@@ -1,9 +1,9 @@
 """Chapter 16's tables: models that serve many k or many sizes, against one network for each.
 
-`choice.csv`, made first, has five learning rates for each kind of model, of which validation digits
-choose, after a quarter of the epochs and with a seed that is used nowhere else. `table.csv` has a
-row for each use of each model and seed, `half.csv` some of the same for one seed and half the
-epochs.
+`choice.csv`, made first, has two starts and five learning rates for each kind of model, of which
+validation digits choose, after a quarter of the epochs and with a seed that is used nowhere else.
+`table.csv` has a row for each use of each model and seed, `half.csv` some of the same for one seed
+and half the epochs.
 `verdicts.csv` compares, over seeds and test digits; the errors of each digit, which it needs, are
 kept in `runs/many_k`.
 """
@@ -11,6 +11,7 @@ kept in `runs/many_k`.
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ UNITS, PREFIXES = 1000, (62, 125, 250, 500)
 EPOCHS, BATCH, NOISE, SHORT, TRIAL = 160, 128, 0.05, 3, 40
 SEEDS, TRIAL_SEED = (0, 1, 2, 3, 4), 100
 RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
+STARTS = ("data", "mean")  # rows are training digits, or random around their mean image
 PRICES, START = (3e-4, 1e-4), 20
 
 ASKED = {  # the uses that a model is trained for, where that is not its k alone
@@ -59,6 +61,7 @@ class Training:
     units: int = UNITS
     price: float = 0.0
     epochs: int = EPOCHS
+    start: str = "data"
 
     @property
     def name(self) -> str:
@@ -89,7 +92,7 @@ BATCH_NESTED = Training("Matryoshka, BatchTopK")
 PRICED = {price: Training("JumpReLU", price=price) for price in PRICES}
 BY_COUNT = (*ALONE.values(), MULTI, HIERARCHICAL, *SMALL.values(), NESTED, BATCHED, BATCH_NESTED)
 ALL = (*BY_COUNT, *PRICED.values())
-HALVED = (ALONE[5], ALONE[10], ALONE[50], MULTI, *SMALL.values(), NESTED)
+HALVED = (*ALONE.values(), MULTI, HIERARCHICAL, *SMALL.values(), NESTED, *PRICED.values())
 
 
 def parts(kind: str, k: int) -> tuple[Selector, list[Any]]:
@@ -114,7 +117,10 @@ def train(training: Training, rate: float, seed: int) -> KSparseAutoencoder:
     selector, losses = parts(training.kind, training.k)
     n_units, falls = training.units, linear(rate, 0, begin=0.5)
     model = KSparseAutoencoder(x.shape[1], n_units, selector, rng=rng, auxiliary_losses=losses)
-    model.init_from_data(x, rng)
+    if training.start == "data":
+        model.init_from_data(x, rng)
+    else:
+        model.b_dec[:] = x.mean(axis=0)
     if not training.price:
         fit(model, falls, training.epochs, rng, engine="sparse")
         return model
@@ -221,15 +227,15 @@ def known(training: Training, rate: float) -> str:
 
 
 def choice_jobs() -> Iterator[Job]:
-    """Each kind with each rate, a quarter as long: how its error does on validation digits."""
-    for training in (replace(t, epochs=TRIAL) for t in trials()):
-        for rate in RATES:
-            name = f"{training.name}: {rate:g}"
-            yield Job(name, TRIAL_SEED, known(training, rate), partial(trial, training, rate))
+    """Each kind with each start and rate, a quarter as long: how it does on validation digits."""
+    for one, start, rate in product(trials(), STARTS, RATES):
+        training = replace(one, epochs=TRIAL, start=start)
+        name = f"{training.name}: {start}, {rate:g}"
+        yield Job(name, TRIAL_SEED, known(training, rate), partial(trial, training, rate))
 
 
 def trials() -> list[Training]:
-    """What is tried; a small network has the rate of the large one."""
+    """What is tried; a small network has the start and the rate of the large one."""
     return [t for t in ALL if t.units == UNITS and t.price in (0, PRICES[0])]
 
 
@@ -244,32 +250,33 @@ def trial(training: Training, rate: float) -> Row:
         error = model.error(x) + training.price * active
     else:
         found = measured(training, rate, TRIAL_SEED)
-        asked = ASKED.get(training.kind, [f"k = {training.k}"])
-        error = np.exp(np.mean([np.log(found[use]["validation"]) for use in asked]))
-    return {"kind": training.kind, "k": training.k, "rate": rate, "validation": error}
+        wanted = ASKED.get(training.kind, [f"k = {training.k}"])
+        error = np.exp(np.mean([np.log(found[use]["validation"]) for use in wanted]))
+    asked = {"kind": training.kind, "k": training.k, "start": training.start, "rate": rate}
+    return asked | {"validation": error}
 
 
 @cache
-def rates() -> dict[tuple[str, int], float]:
-    """The rate that validation digits chose, by kind and k.
+def chosen() -> dict[tuple[str, int], tuple[str, float]]:
+    """The start and the rate that validation digits chose, by kind and k.
 
     Raises `FileNotFoundError` before choice.csv is made.
     """
     tried = pd.read_csv(Path(__file__).with_name("choice.csv"), comment="#")
     best = tried.sort_values("validation").groupby(["kind", "k"]).first()
-    return best["rate"].to_dict()
+    return dict(zip(best.index, zip(best["start"], best["rate"], strict=True), strict=True))
 
 
-def rate_of(training: Training) -> float:
-    """The rate of a model; one of another size has that of its kind and k."""
-    return rates()[training.kind, training.k]
+def at_best(training: Training) -> tuple[Training, float]:
+    """A model with its start, and its rate; one of another size has those of its kind and k."""
+    start, rate = chosen()[training.kind, training.k]
+    return replace(training, start=start), rate
 
 
 def use_jobs(trainings: tuple[Training, ...], seeds: tuple[int, ...]) -> Iterator[Job]:
     """Every use of every model, for every seed; a model is trained once for all its uses."""
     for seed in seeds:
-        for training in trainings:
-            rate = rate_of(training)
+        for training, rate in map(at_best, trainings):
             for use in uses(training):
                 job = partial(row, training, rate, seed, use.name)
                 yield Job(f"{training.name}: {use.name}", seed, known(training, rate), job)
@@ -279,7 +286,7 @@ def table_jobs() -> Iterator[Job]:
     """All models with all seeds; last a short training of one seed, which the chapter repeats."""
     yield from use_jobs(BY_COUNT, SEEDS)
     yield from use_jobs(tuple(PRICED.values()), SEEDS)
-    short, rate = replace(HIERARCHICAL, epochs=SHORT), rate_of(HIERARCHICAL)
+    short, rate = at_best(replace(HIERARCHICAL, epochs=SHORT))
     for use in ("k = 5", "k = 25"):
         job = partial(row, short, rate, 0, use)
         yield Job(f"short {short.name}: {use}", 0, known(short, rate), job)
@@ -292,8 +299,8 @@ def half_jobs() -> Iterator[Job]:
 
 def errors(training: Training, use: str) -> np.ndarray:
     """The errors (seeds, images) of a model in one use."""
-    rate = rate_of(training)
-    return np.stack([measured(training, rate, seed)[use]["errors"] for seed in SEEDS])
+    best = at_best(training)
+    return np.stack([measured(*best, seed)[use]["errors"] for seed in SEEDS])
 
 
 def alone_at(active: float) -> np.ndarray:
@@ -345,8 +352,8 @@ def contests() -> Iterator[tuple[str, str, Side, Side]]:
 
 def mean_active(training: Training, use: str) -> float:
     """How many units of a model are active, a mean over seeds and test digits."""
-    rate = rate_of(training)
-    return float(np.mean([measured(training, rate, seed)[use]["active"] for seed in SEEDS]))
+    best = at_best(training)
+    return float(np.mean([measured(*best, seed)[use]["active"] for seed in SEEDS]))
 
 
 def verdict(family: str, ours: Side, theirs: Side) -> Row:
@@ -359,7 +366,7 @@ def verdict(family: str, ours: Side, theirs: Side) -> Row:
 
 def verdict_jobs() -> Iterator[Job]:
     """Every comparison; those of a family are corrected together."""
-    settings = hash_of(f"{[known(training, rate_of(training)) for training in ALL]} {SEEDS}")
+    settings = hash_of(f"{[known(*at_best(training)) for training in ALL]} {SEEDS}")
     for family, name, ours, theirs in contests():
         yield Job(name, 0, settings, partial(verdict, family, ours, theirs))
 
