@@ -89,4 +89,4 @@ TABLES = {
     f"{name}.csv": partial(training_jobs, FOLDER / f"{name}.yaml", agreement_with_overlaps)
     for name in ("choice", "table", "parts")
 } | {"mean.csv": mean_jobs, "longer.csv": partial(compared.rows, LONGER)}
-FILES = {"longer.npz": partial(compared.errors, LONGER)}
+FILES = {"longer.npz": compared.Errors(LONGER)}
