@@ -1,7 +1,8 @@
 """Lab 9's tables: the sweep's own, what its networks leave to be found, and what a probe reads.
 
 In `table.csv` PCA has rows, too. Errors there are of the first thousand test images and, under
-"training_", of the first thousand that the networks learned from: OMP takes its time.
+"training_", of the first thousand that the networks learned from: OMP takes its time. `longer.csv`
+has some of the networks with twice the epochs.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from sklearn.linear_model import orthogonal_mp_gram
 from ksae_lab.data.datasets import Dataset
 from ksae_lab.experiments.networks import Network, Sweep
 from ksae_lab.experiments.probe_table import probe_jobs
-from ksae_lab.experiments.tables import Job, Row
+from ksae_lab.experiments.tables import Job, Row, training_jobs
 from ksae_lab.inference.pursuit import pursuit, refit
 from ksae_lab.nn.losses import mse
 from ksae_lab.nn.topk import top_k_mask
@@ -83,5 +84,6 @@ TABLES = {
     "table.csv": jobs,
     "probe_100.csv": partial(probed, 100),
     "probe_1000.csv": partial(probed, 1000),
+    "longer.csv": partial(training_jobs, Path(__file__).with_name("longer.yaml")),
 }
 FILES = {"sweep.csv": the_sweep}
