@@ -146,6 +146,16 @@ def area(known, strange):
     return np.mean((strange[:, None] > known) + 0.5 * (strange[:, None] == known))
 
 
+def support_rates(z, truth):
+    both = ((z != 0) & (truth != 0)).sum()
+    return both / max((z != 0).sum(), 1), both / (truth != 0).sum()
+
+
+def support_f1(z, truth):
+    precision, recall = support_rates(z, truth)
+    return 2 * precision * recall / max(precision + recall, 1e-300)
+
+
 def batch_mask(h, k):
     return top_k_mask(h.ravel(), k * len(h)).reshape(h.shape) & (h > 0)
 
@@ -350,6 +360,13 @@ CASES = [
     ("17.3", lambda s, e, k: who_may_win(s, e, k).astype(int), "return booleans"),
     ("17.3", lambda s, e, k: who_may_win(s, 0 * e, k), "was ruled out"),
     ("17.3", lambda s, e, k: who_may_win(s, e.max() + 0 * e, k), "a higher bar"),
+    ("18.1", support_f1, "right."),
+    ("18.1", lambda z, truth: support_rates(z, truth)[0], "precision alone"),
+    ("18.1", lambda z, truth: support_rates(z, truth)[1], "recall alone"),
+    ("18.1", lambda z, truth: np.mean(support_rates(z, truth)), "the mean is harmonic"),
+    ("18.1", lambda z, truth: ((z != 0) == (truth != 0)).mean(), "rightly silent"),
+    ("18.1", lambda z, truth: support_f1(z[:5], truth[:5]), "all samples count together"),
+    ("18.1", lambda z, truth: support_f1(z, truth) if z.any() else np.nan, "no unit is active"),
 ]
 
 

@@ -5,9 +5,10 @@ hint. What an answer should compute is computed there by another route than the 
 and an answer gets copies, so that it cannot change what it is compared with.
 """
 
-from ksae_lab.book.exercises import part_1, part_2, part_3, part_4
+from ksae_lab.book.exercises import part_1, part_2, part_3, part_4, part_5
 
-CHECKERS = part_1.CHECKERS | part_2.CHECKERS | part_3.CHECKERS | part_4.CHECKERS
+PARTS = (part_1, part_2, part_3, part_4, part_5)
+CHECKERS = {number: check for part in PARTS for number, check in part.CHECKERS.items()}
 
 
 def check(exercise: str, answer: object) -> None:
