@@ -75,5 +75,5 @@ def test_what_was_chosen_is_what_validation_samples_prefer():
 def test_worlds_differ_from_the_first_in_one_thing_or_in_how_pairs_come():
     for name, world in measure.WORLDS.items():
         changed = {key for key, value in vars(world).items() if value != getattr(measure.BASE, key)}
-        two = "nested" in name or "k = " in name and "told n" in name
+        two = "nested" in name or ("k = " in name and "told n" in name)
         assert len(changed) == (2 if two else name != "as it is"), name
