@@ -17,8 +17,6 @@ import numpy as np
 from ksae_lab._keras_import import import_keras
 from ksae_lab._optional import optional
 from ksae_lab.data.files import Samples, read_idx
-from ksae_lab.data.photographs import TEST, read_photographs
-from ksae_lab.data.words import read_words
 
 # Where Debian's package dataset-fashion-mnist keeps its four IDX files.
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -137,12 +135,6 @@ PUBLISHED = {
     ),
     "digits": Published("1,797 handwritten digits of 8 x 8, from scikit-learn", read_digits),
     "lfw_subset": Published("200 faces and others of 25 x 25, from scikit-image", read_lfw_subset),
-    "photographs": Published(
-        "60,000 whitened patches of photographs of 12 x 12, from scikit-image and scikit-learn",
-        read_photographs,
-        test=TEST,
-    ),
-    "words": Published("10,000 frequent words, 100 numbers each (GloVe)", read_words),
 }
 
 
