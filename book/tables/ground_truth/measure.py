@@ -117,7 +117,7 @@ def choice_jobs() -> Iterator[Job]:
 
     for recipe in (Recipe(*of) for of in product(STARTS, RATES, TIMES)):
         name = f"{recipe.start}, {recipe.rate:g}, {recipe.times} k"
-        settings = hash_of(f"{BASE} {recipe} {UPDATES} {BATCH} {TEST}")
+        settings = hash_of(f"{BASE} {recipe} {UPDATES} {BATCH} {D} {TEST}")
         yield Job(name, TRIAL, settings, partial(row, recipe))
 
 
