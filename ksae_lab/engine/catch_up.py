@@ -7,9 +7,12 @@ weight has gone
     Σ aⱼ rʲ · m / √v with r = β₁ / √β₂, j from 1 to τ,
 
 where aⱼ is the rate of the j-th of them, corrected for both means' beginning. ε is left out of the
-fading, which is right as long as √v stays far above it. So a unit need not be touched until it is
-used again. What is not the same: until then others see it where it was, and rows of length 1 are
-brought back to it once and not after each of the steps.
+fading, which is right as long as √v stays far above it. So a unit need not be touched in every
+step. But it must be touched soon: others are ranked against where it stands, and with many units
+that are seldom used, and a high rate, a training with long debts goes astray. So who is idle goes
+through its steps after a few, after twice as many, and so on, and otherwise when it is used. What
+is not the same: between those times others see it where it was, by then a short way off, and rows
+of length 1 are brought back to it once and not after each of the steps.
 """
 
 from functools import lru_cache

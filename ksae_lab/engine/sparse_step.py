@@ -115,9 +115,9 @@ class SparseStep:
     leaves it to what pays; `BatchTopK`, which compares units of all rows, has h as a whole. From
     there on only selected units are looked at: their rows of W_dec (n, d) make x̂, their gradients
     are summed unit by unit and used up at once by the optimizer's own rule. The others owe what
-    dense momentum would have done to them, and pay when they are next selected, see
-    `ksae_lab.engine.catch_up`, or when `flush` is called: before anybody else reads the weights,
-    and after anybody has changed them.
+    dense momentum would have done to them, see `ksae_lab.engine.catch_up`. They pay when they are
+    next selected; until then after a few steps, after twice as many, and so on; and when `flush` is
+    called: before anybody else reads the weights, and after anybody has changed them.
 
     It works on as many `threads` as the products of matrices do, unless told otherwise; the bits
     are those of one thread. W_enc is laid out unit by unit from here on.
@@ -150,7 +150,7 @@ class SparseStep:
         n, dtype = len(model.W_dec), model.W_dec.dtype
         self.threads = Threads(_as_blas() if threads is None else checks.whole(threads, "threads"))
         self.screen = Screen(model.W_enc.T, screen, self.threads)
-        self.missed = np.zeros(n, np.int64)
+        self.idle = np.zeros(n, np.int64)
         self.start = np.empty(n + 1, np.int64)
         self.catch_up = CatchUp(optimizer, dtype)
 
@@ -199,10 +199,10 @@ class SparseStep:
 
         Whoever changes them does so after this.
         """
-        if self.missed.any():
+        if self.idle.any():
             rest = self._rest()
             self.threads(
-                self.update.flush, len(self.missed), self.missed, self.catch_up.tables(), *rest
+                self.update.flush, len(self.idle), self.idle, self.catch_up.tables(), *rest
             )
         self.screen.stale = True
 
@@ -220,7 +220,7 @@ class SparseStep:
         x: np.ndarray,
         extra: Gradients,
     ) -> None:
-        pairs, n = np.empty(idx.size, np.int64), len(self.missed)
+        pairs, n = np.empty(idx.size, np.int64), len(self.idle)
         self.passes.by_unit(idx, (z != 0) | (dh != 0), self.start, pairs)
         tables = self.catch_up.tables()  # of the steps before this one
         self.optimizer.begin(self.model_parameters)
@@ -230,7 +230,7 @@ class SparseStep:
         size = -(-n // PARTS)
         db = np.zeros((PARTS, x.shape[1]), x.dtype)
         self.threads(
-            self.update.update, PARTS, size, work, more[:4], self.missed, tables, *self._rest(), db
+            self.update.update, PARTS, size, work, more[:4], self.idle, tables, *self._rest(), db
         )
         self.optimizer.apply(
             "b_dec", self.model.b_dec, error.sum(axis=0) + db.sum(axis=0) + more.b_dec

@@ -13,9 +13,31 @@ from ksae_lab.engine.quantised import describe
 
 SGD, RMSPROP, ADAGRAD, ADAM = range(4)
 
+SOON = 4  # steps that a unit may owe; later half of those that it was idle
+
+
+@njit(**EXACT)
+def _owed(idle):  # type: ignore[no-untyped-def]
+    """How many of the steps that a unit was idle it has not yet gone through.
+
+    It goes through them after SOON steps, after twice as many, after four times as many, and so on.
+    """
+    paid = 0
+    if idle > SOON:
+        paid = SOON
+        while 2 * paid < idle:
+            paid *= 2
+    return idle - paid
+
+
+@njit(**EXACT)
+def _due(idle):  # type: ignore[no-untyped-def]
+    """Whether it is time for a unit to go through what it owes, though nobody uses it."""
+    return idle >= SOON and idle & (idle - 1) == 0
+
 
 @njit(**LOOSE)
-def _idle(row, owed, rule, eps):  # type: ignore[no-untyped-def]
+def _go_through(row, owed, rule, eps):  # type: ignore[no-untyped-def]
     """Let a row (weights and two memories) go through the steps that it owes, see `catch_up`."""
     w, s, v = row
     drift, keep, keep_v = owed
@@ -100,7 +122,7 @@ def _row(arrays, u):  # type: ignore[no-untyped-def]
 def _catch_up(arrays, u, late, tables, rule, settings):  # type: ignore[no-untyped-def]
     """Let unit u of weights and their memories go through the `late` steps that it owes."""
     owed = (tables[0][late], tables[1][late], tables[2][late])
-    _idle(_row(arrays, u), owed, rule, settings[3])
+    _go_through(_row(arrays, u), owed, rule, settings[3])
 
 
 @njit(**EXACT)
@@ -128,7 +150,7 @@ def _after(u, end, start, where):  # type: ignore[no-untyped-def]
 
 @njit(**LOOSE)
 def update(  # type: ignore[no-untyped-def]
-    first, end, size, work, more, missed, tables, parts, rule, settings, unit_norm, screen, db
+    first, end, size, work, more, idle, tables, parts, rule, settings, unit_norm, screen, db
 ):
     """Change the units of parts first to end, `size` units each, that have a gradient.
 
@@ -136,10 +158,10 @@ def update(  # type: ignore[no-untyped-def]
     saw, less b_dec, and `error` (batch, d) ∂loss/∂x̂. `more` is (where, enc, dec, bias): gradients
     from elsewhere, (m, d), (m, d) and (m, 1), and for each unit which of them is its own, or −1.
     `parts` are encoder, decoder and bias, each as (weights, first memory, second memory), and
-    whether the first two are one; weights are (n, d), those of the bias (n, 1). `missed` (n,)
-    counts the steps that a unit owes; `tables` say what they come to, see `catch_up`. `screen` is
-    what a screen knows, and its slack. A row of db (parts, d) becomes less by what b_dec takes
-    away from the encoder's input.
+    whether the first two are one; weights are (n, d), those of the bias (n, 1). `idle` (n,) counts
+    the steps since a unit last had a gradient; `tables` say what those come to that it owes, see
+    `catch_up`. `screen` is what a screen knows, and its slack. A row of db (parts, d) becomes less
+    by what b_dec takes away from the encoder's input.
 
     Chapter 5.
     """
@@ -155,12 +177,13 @@ def update(  # type: ignore[no-untyped-def]
     # First all encoders, then all decoders: so x, and then `error`, stays in a cache near by.
     for part in range(first, end):
         for u in range(part * size, min((part + 1) * size, n)):
-            mine, late = pairs[start[u] : start[u + 1]], missed[u]
+            mine, late = pairs[start[u] : start[u + 1]], _owed(idle[u])
             if not len(mine) and where[u] < 0:
-                if late == len(tables[0]) - 1:  # the tables end there
+                if _due(idle[u]):
                     _settle(u, late, tables, parts, rule, settings, unit_norm, screen, bytes_)
-                    missed[u] = 0
-                missed[u] += 1
+                    if idle[u] == len(tables[0]) - 1:  # the tables end there
+                        idle[u] = 0
+                idle[u] += 1
                 continue
             ask_for(enc, _after(u, last, start, where))
             gradient[:], of_bias[:] = 0, 0
@@ -194,23 +217,24 @@ def update(  # type: ignore[no-untyped-def]
             if where[u] >= 0:
                 gradient[:] = more_dec[where[u]]
             _add_up(gradient, z, mine, error, k)
-            if missed[u]:
-                _catch_up(dec, u, missed[u], tables, rule, settings)
+            if idle[u]:
+                _catch_up(dec, u, _owed(idle[u]), tables, rule, settings)
             _step(_row(dec, u), gradient, rule, settings)
             if unit_norm:
                 _to_length_one(dec[0][u])
-        missed[u] = 0
+        idle[u] = 0
 
 
 @njit(**EXACT)
-def flush(first, end, missed, tables, parts, rule, settings, unit_norm, screen):  # type: ignore[no-untyped-def]
-    """Let units first to end catch up with the steps that they have missed, as in `update`.
+def flush(first, end, idle, tables, parts, rule, settings, unit_norm, screen):  # type: ignore[no-untyped-def]
+    """Let units first to end go through the steps that they owe, as in `update`.
 
     Chapter 8.
     """
     known, _ = screen
     bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
     for u in range(first, end):
-        if missed[u]:
-            _settle(u, missed[u], tables, parts, rule, settings, unit_norm, screen, bytes_)
-            missed[u] = 0
+        if idle[u]:
+            late = _owed(idle[u])
+            _settle(u, late, tables, parts, rule, settings, unit_norm, screen, bytes_)
+            idle[u] = 0

@@ -49,7 +49,7 @@ class LazyStep(SparseStep):
     def __call__(self, batch: tuple[np.ndarray, ...]) -> tuple[float, ForwardPass]:
         """Take one step on x (batch, d), and forget who has missed it."""
         result = super().__call__(batch)
-        self.missed[:] = 0
+        self.idle[:] = 0
         return result
 
 

@@ -34,7 +34,7 @@ from ksae_lab.training.schedules import Schedule, linear
 
 KS, BETWEEN = (5, 10, 25, 50), (7, 15, 35)
 UNITS, PREFIXES = 1000, (62, 125, 250, 500)
-EPOCHS, BATCH, NOISE, SHORT, TRIAL = 160, 128, 0.05, 3, 40
+EPOCHS, BATCH, NOISE, SHORT, TRIAL = 320, 128, 0.05, 3, 80
 SEEDS, TRIAL_SEED = (0, 1, 2, 3, 4), 100
 RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
 STARTS = ("data", "mean")  # rows are training digits, or random around their mean image
