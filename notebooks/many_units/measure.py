@@ -35,14 +35,25 @@ from ksae_lab.models.k_sparse import KSparseAutoencoder
 
 SHOWN, SEARCHED, STEPS = 1000, 500, 3  # test images; those that are searched, and for how long
 BATCH, RATE = 128, 0.004
-KS, K, FEW, WIDEST = (5, 10, 20, 50), 10, 100, 4000
+KS, K, MANY, FEW, WIDEST = (5, 10, 20, 50), 10, 20, 100, 4000
 # n and k for digits, the widest with two k only, for it takes its time; and n for clothes.
 SIZES = [*product((FEW, 400, 1000), KS), (WIDEST, K), (WIDEST, 50)]
 CLOTHES = (FEW, 1000)
 SEEDS, TRIAL = (0, 1, 2), 100
 OFTEN = (K, 50)  # k of the digits' networks that have all seeds; the rest has the first
-LONGER = ((FEW, K), (400, 50), (1000, K), (1000, 50))  # n and k with twice the updates
-# Where a network's images come from, how many, and the epochs that make some 3,400 updates.
+# n and k with twice the updates.
+LONGER = (
+    (FEW, K),
+    (FEW, 50),
+    (400, 20),
+    (400, 50),
+    (1000, K),
+    (1000, 20),
+    (1000, 50),
+    (WIDEST, 50),
+)
+# Where a network's images come from, how many, and the epochs that make some 3,400 updates; from
+# `MANY` active units on they are twice as many.
 IMAGES = {
     "3,500 digits": ("mnist5k", 3_500, 120),
     "3,500 clothes": ("fashion_mnist", 3_500, 120),
@@ -65,6 +76,11 @@ def images(name: str) -> Dataset:
     return replace(whole, **parts)
 
 
+def epochs_of(images: str, k: int) -> int:
+    """How long a network learns: with many active units twice as long, for then it is slower."""
+    return IMAGES[images][2] * (2 if k >= MANY else 1)
+
+
 @dataclass(frozen=True)
 class Plan:
     """A network to train: on what, its size, how it is trained."""
@@ -79,22 +95,19 @@ class Plan:
     budget: int = 1
     start: str = "data"
     k_aux: int | None = None
-    other_steps: bool = False
+    plain: bool = False
 
     @property
     def engine(self) -> str | None:
-        """Whose steps it takes: wide networks of digits those that cost what is active.
-
-        Many units of clothes are seldom used, and there momentum that comes late is unstable.
-        """
+        """Whose steps it takes: wide networks those that cost what is active."""
         if self.n == FEW:
             return "auto"
-        return "sparse" if (self.images == DIGITS) != self.other_steps else None
+        return None if self.plain else "sparse"
 
     @property
     def experiment(self) -> Experiment:
         """All its settings."""
-        epochs = IMAGES[self.images][2] * self.budget
+        epochs = epochs_of(self.images, self.k) * self.budget
         signed = {"activation": "linear", "by": "magnitude"} if self.signed else {}
         length = {"epochs": epochs, "batch_size": BATCH, "engine": self.engine}
         return Experiment.model_validate(
@@ -257,10 +270,11 @@ def switched() -> dict[str, tuple[Plan, Plan]]:
     """
     known = {(plan.images, plan.n, plan.k): plan for plan in plans() if plan.seed == SEEDS[0]}
     asked: dict[tuple[str, int, int], dict[str, dict[str, Any]]] = {
+        (DIGITS, FEW, 50): {"random start": {"start": "mean"}},
         (DIGITS, 400, 50): {"no noise": {"noise": 0.0}, "start at digits": {"start": "data"}},
-        **{(DIGITS, 1000, k): {"plain steps": {"other_steps": True}} for k in (K, 50)},
+        **{(DIGITS, 1000, k): {"plain steps": {"plain": True}} for k in (K, 50)},
         **{(DIGITS, WIDEST, k): {} for k in (K, 50)},
-        **{(of, 1000, K): {"late momentum": {"other_steps": True}} for of in OF_CLOTHES},
+        **{(of, 1000, K): {"plain steps": {"plain": True}} for of in OF_CLOTHES},
     }
     found = {}
     for which, changes in asked.items():
@@ -322,20 +336,24 @@ def dictionary(n: int, k: int, seed: int, setting: float) -> dict[str, Errors]:
     return of_parts(by_omp(atoms(n, seed, setting), k))
 
 
-def steps(rate: float, seed: int) -> Steps:
-    """As many steps as the network takes."""
-    return Steps(rate, IMAGES[DIGITS][2], BATCH, seed)
+def steps(rate: float, k: int, seed: int) -> Steps:
+    """As many steps as the network with k active units takes."""
+    return Steps(rate, epochs_of(DIGITS, k), BATCH, seed)
 
 
 def recipe(n: int, k: int, seed: int, setting: float) -> dict[str, Errors]:
     """The top-k recipe of language models."""
-    return of_parts(rival_networks.recipe(images(DIGITS), n, k, steps(setting, seed)).reconstruct)
+    model = rival_networks.recipe(images(DIGITS), n, k, steps(setting, k, seed))
+    return of_parts(model.reconstruct)
 
 
 @memory.cache
-def priced(n: int, weight: float, rate: float, seed: int) -> rival_networks.Counted:
-    """A relu network that pays for activity: active units and the errors of each part."""
-    model = rival_networks.priced(images(DIGITS), n, weight, steps(rate, seed))
+def priced(n: int, weight: float, rate: float, k: int, seed: int) -> rival_networks.Counted:
+    """A relu network that pays for activity: active units and the errors of each part.
+
+    It learns as long as a network with k active units does.
+    """
+    model = rival_networks.priced(images(DIGITS), n, weight, steps(rate, k, seed))
     errors, data = of_parts(model.reconstruct), images(DIGITS)
     parts = {"validation": data.x_val, "test": data.x_test}
     return {p: (active_units(model.encode(x)).mean(), errors[p]) for p, x in parts.items()}
@@ -343,17 +361,17 @@ def priced(n: int, weight: float, rate: float, seed: int) -> rival_networks.Coun
 
 def relu(n: int, k: int, seed: int, setting: float) -> dict[str, Errors]:
     """A relu network that has k active units on average."""
-    found = [partial(priced, n, weight, setting, seed) for weight in WEIGHTS]
+    found = [partial(priced, n, weight, setting, k, seed) for weight in WEIGHTS]
     return rival_networks.at_count(found, k)
 
 
-RAW, LEARNT = "raw digits + OMP", "dictionary + OMP"
+PCA, RAW, LEARNT = "PCA, own k", "raw digits + OMP", "dictionary + OMP"
 PASSES, COPIES = 20, 4
 WEIGHTS = (0.15, 0.3, 0.6, 1.2, 2.4, 4.8)  # of L1
 WIDE = tuple(product((FEW, 400, 1000), OFTEN))
 EVERY = (*WIDE, *product((WIDEST,), OFTEN))
 RIVALS: dict[str, tuple[tuple[tuple[int, int], ...], Callable[..., dict[str, Errors]]]] = {
-    "PCA, own k": (EVERY, pca),
+    PCA: (EVERY, pca),
     RAW: (EVERY, raw),
     LEARNT: (WIDE, dictionary),
     "top-k recipe": (WIDE, recipe),
@@ -361,9 +379,9 @@ RIVALS: dict[str, tuple[tuple[tuple[int, int], ...], Callable[..., dict[str, Err
 }
 # What is left open, weights of the penalty and rates, with the n that are asked; wider ones follow.
 OPEN: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {
-    LEARNT: ((FEW, 400), (0.125, 0.25, 0.5, 1)),
-    "top-k recipe": ((400,), (0.002, 0.004, 0.008)),
-    "relu and L1": ((400,), (0.008,)),
+    LEARNT: ((FEW, 400), (0.0625, 0.125, 0.25, 0.5, 1)),
+    "top-k recipe": ((400,), (0.001, 0.002, 0.004, 0.008)),
+    "relu and L1": ((400,), (0.004, 0.008, 0.016)),
 }
 
 
@@ -410,19 +428,26 @@ def contests() -> Iterator[tuple[str, int, int]]:
 def rival_jobs() -> Iterator[Job]:
     """The rivals' errors."""
 
-    def row(name: str, n: int, k: int) -> Row:
+    def row(name: str, n: int, k: int, seed: int) -> Row:
         setting = chosen(name, n, k)
-        error = rival(name, n, k, SEEDS[0], setting)["test"].mean()
+        error = rival(name, n, k, seed, setting)["test"].mean()
         return {"setting": setting, "test": error}
 
     for name, n, k in contests():
         settings = hash_of(f"{known(name)} {chosen(name, n, k)}")
-        yield Job(f"{name}, n={n}, k={k}", SEEDS[0], settings, partial(row, name, n, k))
+        for seed in seeds_of(name):
+            yield Job(f"{name}, n={n}, k={k}", seed, settings, partial(row, name, n, k, seed))
+
+
+def seeds_of(name: str) -> tuple[int, ...]:
+    """With which seeds a rival is made; PCA draws no lots."""
+    return SEEDS[:1] if name == PCA else SEEDS
 
 
 def known(name: str) -> str:
     """A hash of what a rival's row depends on, beside n, k, the seed and what was chosen."""
-    return hash_of(f"{name} {IMAGES[DIGITS]} {SHOWN} {BATCH} {PASSES} {COPIES} {WEIGHTS}")
+    length = f"{IMAGES[DIGITS]} {MANY}"
+    return hash_of(f"{name} {length} {SHOWN} {BATCH} {PASSES} {COPIES} {WEIGHTS}")
 
 
 def of_networks(images: str, n: int, k: int) -> np.ndarray:
@@ -438,12 +463,13 @@ def of_codes(way: str, n: int, k: int) -> np.ndarray:
 
 
 def of_rivals(name: str, n: int, k: int) -> np.ndarray:
-    """A rival's errors (1, images): each is trained once."""
-    return rival(name, n, k, SEEDS[0], chosen(name, n, k))["test"][None]
+    """A rival's errors (seeds, images)."""
+    setting = chosen(name, n, k)
+    return np.stack([rival(name, n, k, seed, setting)["test"] for seed in seeds_of(name)])
 
 
 def of_few(name: str, n: int, k: int) -> np.ndarray:
-    """A rival's errors (1, images) for the images that are searched."""
+    """A rival's errors (seeds, images) for the images that are searched."""
     return of_rivals(name, n, k)[:, :SEARCHED]
 
 

@@ -67,9 +67,10 @@ def test_every_plan_is_an_experiment_of_its_own_size():
     for plan in plans:
         experiment = plan.experiment
         assert (experiment.model.n_units, experiment.model.k) == (plan.n, plan.k)
-        _, count, epochs = measure.IMAGES[plan.images]
-        updates = epochs * np.ceil(count / measure.BATCH)
-        assert updates == pytest.approx(3400, rel=0.05)
+        updates = experiment.training.epochs * np.ceil(
+            measure.IMAGES[plan.images][1] / experiment.training.batch_size
+        )
+        assert updates == pytest.approx(3400 if plan.k < 20 else 6800, rel=0.05)
     twice = replace(plans[0], budget=2)
     assert twice.experiment.training.epochs == 2 * plans[0].experiment.training.epochs
     assert twice.settings != plans[0].settings
