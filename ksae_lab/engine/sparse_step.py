@@ -19,6 +19,7 @@ from ksae_lab.training.optimizers import BaseOptimizer
 
 Slots = tuple[np.ndarray, np.ndarray, np.ndarray]
 
+SOON = 4  # steps that a unit may owe
 PARTS = 16  # of the units, whose sums are taken apart, however many threads there are
 
 
@@ -116,8 +117,9 @@ class SparseStep:
     there on only selected units are looked at: their rows of W_dec (n, d) make x̂, their gradients
     are summed unit by unit and used up at once by the optimizer's own rule. The others owe what
     dense momentum would have done to them, see `ksae_lab.engine.catch_up`. They pay when they are
-    next selected; until then after a few steps, after twice as many, and so on; and when `flush` is
-    called: before anybody else reads the weights, and after anybody has changed them.
+    next selected; until then after `soon` steps, after twice as many, and so on; and when `flush`
+    is called: before anybody else reads the weights, and after anybody has changed them. A large
+    `soon` saves little, and lets a training go astray whose units are seldom used.
 
     It works on as many `threads` as the products of matrices do, unless told otherwise; the bits
     are those of one thread. W_enc is laid out unit by unit from here on.
@@ -136,6 +138,7 @@ class SparseStep:
         *,
         screen: bool | None = None,
         threads: int | None = None,
+        soon: int = SOON,
     ):
         if reason := impossible(model, optimizer):
             raise ValueError(f"The sparse engine cannot be used here: {reason}.")
@@ -150,7 +153,7 @@ class SparseStep:
         n, dtype = len(model.W_dec), model.W_dec.dtype
         self.threads = Threads(_as_blas() if threads is None else checks.whole(threads, "threads"))
         self.screen = Screen(model.W_enc.T, screen, self.threads)
-        self.idle = np.zeros(n, np.int64)
+        self.soon, self.idle = checks.whole(soon, "soon", 1), np.zeros(n, np.int64)
         self.start = np.empty(n + 1, np.int64)
         self.catch_up = CatchUp(optimizer, dtype)
 
@@ -200,10 +203,8 @@ class SparseStep:
         Whoever changes them does so after this.
         """
         if self.idle.any():
-            rest = self._rest()
-            self.threads(
-                self.update.flush, len(self.idle), self.idle, self.catch_up.tables(), *rest
-            )
+            owed = (self.idle, self.soon, self.catch_up.tables())
+            self.threads(self.update.flush, len(self.idle), *owed, *self._rest())
         self.screen.stale = True
 
     @property
@@ -222,16 +223,15 @@ class SparseStep:
     ) -> None:
         pairs, n = np.empty(idx.size, np.int64), len(self.idle)
         self.passes.by_unit(idx, (z != 0) | (dh != 0), self.start, pairs)
-        tables = self.catch_up.tables()  # of the steps before this one
+        owed = (self.idle, self.soon, self.catch_up.tables())  # of the steps before this one
         self.optimizer.begin(self.model_parameters)
         self.catch_up.note()
         more = elsewhere.of_weights(extra, x, self.model.W_enc)
         work = (pairs, self.start, z.ravel(), dh.ravel(), error, x)
         size = -(-n // PARTS)
         db = np.zeros((PARTS, x.shape[1]), x.dtype)
-        self.threads(
-            self.update.update, PARTS, size, work, more[:4], self.idle, tables, *self._rest(), db
-        )
+        rest = self._rest()
+        self.threads(self.update.update, PARTS, size, work, more[:4], *owed, *rest, db)
         self.optimizer.apply(
             "b_dec", self.model.b_dec, error.sum(axis=0) + db.sum(axis=0) + more.b_dec
         )

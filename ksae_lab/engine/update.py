@@ -13,27 +13,25 @@ from ksae_lab.engine.quantised import describe
 
 SGD, RMSPROP, ADAGRAD, ADAM = range(4)
 
-SOON = 4  # steps that a unit may owe; later half of those that it was idle
-
 
 @njit(**EXACT)
-def _owed(idle):  # type: ignore[no-untyped-def]
+def _owed(idle, soon):  # type: ignore[no-untyped-def]
     """How many of the steps that a unit was idle it has not yet gone through.
 
-    It goes through them after SOON steps, after twice as many, after four times as many, and so on.
+    It goes through them after `soon` steps, after twice as many, after four times, and so on.
     """
     paid = 0
-    if idle > SOON:
-        paid = SOON
+    if idle > soon:
+        paid = soon
         while 2 * paid < idle:
             paid *= 2
     return idle - paid
 
 
 @njit(**EXACT)
-def _due(idle):  # type: ignore[no-untyped-def]
+def _due(idle, soon):  # type: ignore[no-untyped-def]
     """Whether it is time for a unit to go through what it owes, though nobody uses it."""
-    return idle >= SOON and idle & (idle - 1) == 0
+    return idle >= soon and _owed(idle + 1, soon) == 1
 
 
 @njit(**LOOSE)
@@ -150,7 +148,7 @@ def _after(u, end, start, where):  # type: ignore[no-untyped-def]
 
 @njit(**LOOSE)
 def update(  # type: ignore[no-untyped-def]
-    first, end, size, work, more, idle, tables, parts, rule, settings, unit_norm, screen, db
+    first, end, size, work, more, idle, soon, tables, parts, rule, settings, unit_norm, screen, db
 ):
     """Change the units of parts first to end, `size` units each, that have a gradient.
 
@@ -159,9 +157,10 @@ def update(  # type: ignore[no-untyped-def]
     from elsewhere, (m, d), (m, d) and (m, 1), and for each unit which of them is its own, or −1.
     `parts` are encoder, decoder and bias, each as (weights, first memory, second memory), and
     whether the first two are one; weights are (n, d), those of the bias (n, 1). `idle` (n,) counts
-    the steps since a unit last had a gradient; `tables` say what those come to that it owes, see
-    `catch_up`. `screen` is what a screen knows, and its slack. A row of db (parts, d) becomes less
-    by what b_dec takes away from the encoder's input.
+    the steps since a unit last had a gradient, and `soon` is after how many it goes through them;
+    `tables` say what those come to that it owes, see `catch_up`. `screen` is what a screen knows,
+    and its slack. A row of db (parts, d) becomes less by what b_dec takes away from the encoder's
+    input.
 
     Chapter 5.
     """
@@ -177,11 +176,12 @@ def update(  # type: ignore[no-untyped-def]
     # First all encoders, then all decoders: so x, and then `error`, stays in a cache near by.
     for part in range(first, end):
         for u in range(part * size, min((part + 1) * size, n)):
-            mine, late = pairs[start[u] : start[u + 1]], _owed(idle[u])
+            mine, late = pairs[start[u] : start[u + 1]], _owed(idle[u], soon)
             if not len(mine) and where[u] < 0:
-                if _due(idle[u]):
+                longest = idle[u] == len(tables[0]) - 1  # the tables end there
+                if longest or _due(idle[u], soon):
                     _settle(u, late, tables, parts, rule, settings, unit_norm, screen, bytes_)
-                    if idle[u] == len(tables[0]) - 1:  # the tables end there
+                    if longest:
                         idle[u] = 0
                 idle[u] += 1
                 continue
@@ -218,7 +218,7 @@ def update(  # type: ignore[no-untyped-def]
                 gradient[:] = more_dec[where[u]]
             _add_up(gradient, z, mine, error, k)
             if idle[u]:
-                _catch_up(dec, u, _owed(idle[u]), tables, rule, settings)
+                _catch_up(dec, u, _owed(idle[u], soon), tables, rule, settings)
             _step(_row(dec, u), gradient, rule, settings)
             if unit_norm:
                 _to_length_one(dec[0][u])
@@ -226,7 +226,9 @@ def update(  # type: ignore[no-untyped-def]
 
 
 @njit(**EXACT)
-def flush(first, end, idle, tables, parts, rule, settings, unit_norm, screen):  # type: ignore[no-untyped-def]
+def flush(  # type: ignore[no-untyped-def]
+    first, end, idle, soon, tables, parts, rule, settings, unit_norm, screen
+):
     """Let units first to end go through the steps that they owe, as in `update`.
 
     Chapter 8.
@@ -235,6 +237,6 @@ def flush(first, end, idle, tables, parts, rule, settings, unit_norm, screen):  
     bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
     for u in range(first, end):
         if idle[u]:
-            late = _owed(idle[u])
+            late = _owed(idle[u], soon)
             _settle(u, late, tables, parts, rule, settings, unit_norm, screen, bytes_)
             idle[u] = 0
