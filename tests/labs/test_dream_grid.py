@@ -46,14 +46,30 @@ def test_a_start_is_repaired_where_it_should_be():
 def test_a_row_is_what_the_training_gives(monkeypatch):
     digits = load_dataset()
     monkeypatch.setattr(dream_grid, "UPDATES", 25)
-    row = dream_grid.train_and_measure(digits, "right", "both repaired", 4)
+    row, errors = dream_grid.measured.func("right", "both repaired", 4)
     model = dream_grid.start(("W", "S"), digits.x_train, 4)
     for i in np.random.default_rng(4).integers(len(digits.x_train), size=25):
         _, gradients = model.loss_and_gradients(digits.x_train[i : i + 1])
         for name, w in model.parameters.items():
             w -= 1e-4 * gradients[name]
     codes = model.encode(digits.x_test)
-    assert row["test"] == pytest.approx(np.mean((codes @ model.W - digits.x_test) ** 2), rel=1e-4)
+    off = (codes @ model.W - digits.x_test) ** 2
+    assert row["test"] == pytest.approx(np.mean(off), rel=1e-4)
+    np.testing.assert_allclose(errors, off.mean(axis=1), rtol=1e-3)
     assert row["active"] == pytest.approx((codes > 0).sum() / len(codes), rel=1e-4)
     assert row["dead"] == (~(model.encode(digits.x_train) > 0).any(axis=0)).sum()
     assert row["length"] == pytest.approx(np.linalg.norm(model.W, axis=1).mean(), rel=1e-4)
+
+
+def test_a_verdict_takes_differences_seed_by_seed(monkeypatch):
+    """What both sides owe to a seed's luck is no part of it."""
+    rng = np.random.default_rng(0)
+    ours, theirs = ("right", "as found"), ("as found", "as found")
+    each = {(*cell, seed): rng.normal(size=40) for cell in (ours, theirs) for seed in range(3)}
+    monkeypatch.setattr(dream_grid, "measured", lambda *of: ({}, each[of] + 10 * of[2]))
+    row = dream_grid.verdict(ours, theirs)
+    found = [each[*ours, seed] - each[*theirs, seed] for seed in range(3)]
+    assert row["difference"] == pytest.approx(np.mean(found))
+    assert row["difference"] == pytest.approx(row["ours"] - row["theirs"])
+    assert row["half_width"] < 1
+    assert len(list(dream_grid.contests())) == 19

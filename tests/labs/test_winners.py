@@ -147,3 +147,23 @@ def test_settings_that_differ_have_another_hash(monkeypatch):
     assert len(before) == len(winners.VARIANTS) * len(winners.RATES)
     monkeypatch.setattr(winners, "EPOCHS", 81)
     assert not before & {winners.settings(variant, rate) for variant, rate, _ in winners.plan()}
+
+
+def test_a_verdict_takes_differences_seed_by_seed(monkeypatch):
+    """What both sides owe to a seed's luck is no part of it."""
+    rng = np.random.default_rng(0)
+    each = {(name, seed): rng.normal(size=40) for name in winners.VARIANTS for seed in range(5)}
+    lucky = {key: {"omp_5": of + 10 * key[1]} for key, of in each.items()}
+    monkeypatch.setattr(winners, "of_digits", lambda *of: lucky[of])
+    row = winners.verdict("3 rounds", "omp_5")
+    found = [each["3 rounds", seed] - each["1 round", seed] for seed in range(5)]
+    assert row["difference"] == pytest.approx(np.mean(found))
+    assert row["half_width"] < 1
+
+
+def test_every_variant_but_the_controls_has_a_verdict_in_each_error():
+    jobs = {job.variant for job in winners.verdict_jobs()}
+    others = set(winners.VARIANTS) - set(winners.CONTROLS.values())
+    assert jobs == {
+        f"{v}: {c}_{k}" for v in others for c in ("overlaps", "omp") for k in (5, 10, 20)
+    }
