@@ -9,9 +9,9 @@ weight has gone
 where aⱼ is the rate of the j-th of them, corrected for both means' beginning. ε is left out of the
 fading, which is right as long as √v stays far above it. So a unit need not be touched in every
 step. But it must be touched soon: others are ranked against where it stands, and with many units
-that are seldom used, and a high rate, a training with long debts goes astray. So who is idle goes
-through its steps after a few, after twice as many, and so on, and otherwise when it is used. What
-is not the same: between those times others see it where it was, by then a short way off, and rows
+that are seldom used, and a high rate, a training with long debts goes astray. After τ steps a share
+r^τ of the way is still to go, whatever the gradient was, so a few payments keep the debt small.
+What is not the same: between them others see a unit where it was, by then a short way off, and rows
 of length 1 are brought back to it once and not after each of the steps.
 """
 
@@ -35,6 +35,25 @@ class Tables(NamedTuple):
     drift: np.ndarray
     keep: np.ndarray
     keep_v: np.ndarray
+
+
+def schedule(optimizer: BaseOptimizer, debt: float) -> np.ndarray:
+    """How many steps a unit owes after 0, 1, 2, … idle ones, (steps,); 0 where it has just paid.
+
+    It pays when it would owe more than `debt`, a share, of the way that momentum carries it; where
+    there is no momentum, only when the tables end.
+
+    Chapter 17.
+    """
+    keep, keep_v = rules.shares(optimizer)
+    r = keep / np.sqrt(keep_v) if isinstance(optimizer, SGD | Adam) else 0.0
+    to_go = r ** np.arange(LONGEST + 1) if r else np.zeros(LONGEST + 1)
+    owed, paid = np.zeros(LONGEST + 1, np.int64), 0
+    for idle in range(1, LONGEST + 1):
+        if to_go[paid] - to_go[idle] > debt or idle == LONGEST:
+            paid = idle
+        owed[idle] = idle - paid
+    return owed
 
 
 class CatchUp:

@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_info
 
 from ksae_lab._optional import optional
 from ksae_lab.engine import elsewhere, rules
-from ksae_lab.engine.catch_up import CatchUp
+from ksae_lab.engine.catch_up import CatchUp, schedule
 from ksae_lab.engine.threads import Threads
 from ksae_lab.nn import auxiliary_losses, checks, inputs
 from ksae_lab.nn.activations import Activation
@@ -19,7 +19,7 @@ from ksae_lab.training.optimizers import BaseOptimizer
 
 Slots = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-SOON = 4  # steps that a unit may owe
+DEBT = 0.2  # of the way that momentum carries an idle unit
 PARTS = 16  # of the units, whose sums are taken apart, however many threads there are
 
 
@@ -117,9 +117,10 @@ class SparseStep:
     there on only selected units are looked at: their rows of W_dec (n, d) make x̂, their gradients
     are summed unit by unit and used up at once by the optimizer's own rule. The others owe what
     dense momentum would have done to them, see `ksae_lab.engine.catch_up`. They pay when they are
-    next selected; until then after `soon` steps, after twice as many, and so on; and when `flush`
-    is called: before anybody else reads the weights, and after anybody has changed them. A large
-    `soon` saves little, and lets a training go astray whose units are seldom used.
+    next selected; until then so often that none owes more than `debt`, a share, of the way that
+    momentum carries it; and when `flush` is called: before anybody else reads the weights, and
+    after anybody has changed them. With 0 the steps are dense; with 1 a training may go astray
+    whose units are seldom used.
 
     It works on as many `threads` as the products of matrices do, unless told otherwise; the bits
     are those of one thread. W_enc is laid out unit by unit from here on.
@@ -138,7 +139,7 @@ class SparseStep:
         *,
         screen: bool | None = None,
         threads: int | None = None,
-        soon: int = SOON,
+        debt: float = DEBT,
     ):
         if reason := impossible(model, optimizer):
             raise ValueError(f"The sparse engine cannot be used here: {reason}.")
@@ -153,7 +154,8 @@ class SparseStep:
         n, dtype = len(model.W_dec), model.W_dec.dtype
         self.threads = Threads(_as_blas() if threads is None else checks.whole(threads, "threads"))
         self.screen = Screen(model.W_enc.T, screen, self.threads)
-        self.soon, self.idle = checks.whole(soon, "soon", 1), np.zeros(n, np.int64)
+        self.owed = schedule(optimizer, checks.share(debt, "debt"))
+        self.idle = np.zeros(n, np.int64)  # steps since a unit was used, or somebody read it
         self.start = np.empty(n + 1, np.int64)
         self.catch_up = CatchUp(optimizer, dtype)
 
@@ -203,8 +205,8 @@ class SparseStep:
         Whoever changes them does so after this.
         """
         if self.idle.any():
-            owed = (self.idle, self.soon, self.catch_up.tables())
-            self.threads(self.update.flush, len(self.idle), *owed, *self._rest())
+            late = (self.idle, self.owed, self.catch_up.tables())
+            self.threads(self.update.flush, len(self.idle), *late, *self._rest())
         self.screen.stale = True
 
     @property
@@ -223,15 +225,16 @@ class SparseStep:
     ) -> None:
         pairs, n = np.empty(idx.size, np.int64), len(self.idle)
         self.passes.by_unit(idx, (z != 0) | (dh != 0), self.start, pairs)
-        owed = (self.idle, self.soon, self.catch_up.tables())  # of the steps before this one
+        before = self.catch_up.tables()
         self.optimizer.begin(self.model_parameters)
         self.catch_up.note()
+        late = (self.idle, self.owed, (before, self.catch_up.tables()))
         more = elsewhere.of_weights(extra, x, self.model.W_enc)
         work = (pairs, self.start, z.ravel(), dh.ravel(), error, x)
         size = -(-n // PARTS)
         db = np.zeros((PARTS, x.shape[1]), x.dtype)
         rest = self._rest()
-        self.threads(self.update.update, PARTS, size, work, more[:4], *owed, *rest, db)
+        self.threads(self.update.update, PARTS, size, work, more[:4], *late, *rest, db)
         self.optimizer.apply(
             "b_dec", self.model.b_dec, error.sum(axis=0) + db.sum(axis=0) + more.b_dec
         )

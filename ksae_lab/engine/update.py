@@ -14,26 +14,6 @@ from ksae_lab.engine.quantised import describe
 SGD, RMSPROP, ADAGRAD, ADAM = range(4)
 
 
-@njit(**EXACT)
-def _owed(idle, soon):  # type: ignore[no-untyped-def]
-    """How many of the steps that a unit was idle it has not yet gone through.
-
-    It goes through them after `soon` steps, after twice as many, after four times, and so on.
-    """
-    paid = 0
-    if idle > soon:
-        paid = soon
-        while 2 * paid < idle:
-            paid *= 2
-    return idle - paid
-
-
-@njit(**EXACT)
-def _due(idle, soon):  # type: ignore[no-untyped-def]
-    """Whether it is time for a unit to go through what it owes, though nobody uses it."""
-    return idle >= soon and _owed(idle + 1, soon) == 1
-
-
 @njit(**LOOSE)
 def _go_through(row, owed, rule, eps):  # type: ignore[no-untyped-def]
     """Let a row (weights and two memories) go through the steps that it owes, see `catch_up`."""
@@ -148,7 +128,7 @@ def _after(u, end, start, where):  # type: ignore[no-untyped-def]
 
 @njit(**LOOSE)
 def update(  # type: ignore[no-untyped-def]
-    first, end, size, work, more, idle, soon, tables, parts, rule, settings, unit_norm, screen, db
+    first, end, size, work, more, idle, owed, tables, parts, rule, settings, unit_norm, screen, db
 ):
     """Change the units of parts first to end, `size` units each, that have a gradient.
 
@@ -157,10 +137,10 @@ def update(  # type: ignore[no-untyped-def]
     from elsewhere, (m, d), (m, d) and (m, 1), and for each unit which of them is its own, or −1.
     `parts` are encoder, decoder and bias, each as (weights, first memory, second memory), and
     whether the first two are one; weights are (n, d), those of the bias (n, 1). `idle` (n,) counts
-    the steps since a unit last had a gradient, and `soon` is after how many it goes through them;
-    `tables` say what those come to that it owes, see `catch_up`. `screen` is what a screen knows,
-    and its slack. A row of db (parts, d) becomes less by what b_dec takes away from the encoder's
-    input.
+    the steps since a unit last had a gradient, `owed`, by their number, those of them that it has
+    still to go through, and `tables` what these come to before this step and after it, see
+    `catch_up`. `screen` is what a screen knows, and its slack. A row of db (parts, d) becomes less
+    by what b_dec takes away from the encoder's input.
 
     Chapter 5.
     """
@@ -168,6 +148,7 @@ def update(  # type: ignore[no-untyped-def]
     where, more_enc, more_dec, more_bias = more
     enc, dec, bias, tied = parts
     known, slack = screen
+    before, after = tables
     n, d = dec[0].shape
     last = min(end * size, n)
     k = len(pairs) // max(len(x), 1)
@@ -176,14 +157,12 @@ def update(  # type: ignore[no-untyped-def]
     # First all encoders, then all decoders: so x, and then `error`, stays in a cache near by.
     for part in range(first, end):
         for u in range(part * size, min((part + 1) * size, n)):
-            mine, late = pairs[start[u] : start[u + 1]], _owed(idle[u], soon)
+            mine, late = pairs[start[u] : start[u + 1]], owed[idle[u]]
             if not len(mine) and where[u] < 0:
-                longest = idle[u] == len(tables[0]) - 1  # the tables end there
-                if longest or _due(idle[u], soon):
-                    _settle(u, late, tables, parts, rule, settings, unit_norm, screen, bytes_)
-                    if longest:
-                        idle[u] = 0
                 idle[u] += 1
+                if not owed[idle[u]]:
+                    _settle(u, late + 1, after, parts, rule, settings, unit_norm, screen, bytes_)
+                    idle[u] %= len(owed) - 1  # the tables end there
                 continue
             ask_for(enc, _after(u, last, start, where))
             gradient[:], of_bias[:] = 0, 0
@@ -200,8 +179,8 @@ def update(  # type: ignore[no-untyped-def]
                     gradient += more_dec[where[u]]
                 _add_up(gradient, z, mine, error, k)
             if late:
-                _catch_up(enc, u, late, tables, rule, settings)
-                _catch_up(bias, u, late, tables, rule, settings)
+                _catch_up(enc, u, late, before, rule, settings)
+                _catch_up(bias, u, late, before, rule, settings)
             _step(_row(enc, u), gradient, rule, settings)
             _step(_row(bias, u), of_bias, rule, settings)
             if tied and unit_norm:
@@ -217,8 +196,8 @@ def update(  # type: ignore[no-untyped-def]
             if where[u] >= 0:
                 gradient[:] = more_dec[where[u]]
             _add_up(gradient, z, mine, error, k)
-            if idle[u]:
-                _catch_up(dec, u, _owed(idle[u], soon), tables, rule, settings)
+            if owed[idle[u]]:
+                _catch_up(dec, u, owed[idle[u]], before, rule, settings)
             _step(_row(dec, u), gradient, rule, settings)
             if unit_norm:
                 _to_length_one(dec[0][u])
@@ -227,7 +206,7 @@ def update(  # type: ignore[no-untyped-def]
 
 @njit(**EXACT)
 def flush(  # type: ignore[no-untyped-def]
-    first, end, idle, soon, tables, parts, rule, settings, unit_norm, screen
+    first, end, idle, owed, tables, parts, rule, settings, unit_norm, screen
 ):
     """Let units first to end go through the steps that they owe, as in `update`.
 
@@ -236,7 +215,7 @@ def flush(  # type: ignore[no-untyped-def]
     known, _ = screen
     bytes_ = np.zeros(4 * known.bytes_.shape[2], np.int8)
     for u in range(first, end):
-        if idle[u]:
-            late = _owed(idle[u], soon)
+        late = owed[idle[u]]
+        if late:
             _settle(u, late, tables, parts, rule, settings, unit_norm, screen, bytes_)
-            idle[u] = 0
+        idle[u] = 0

@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -229,12 +230,12 @@ def test_nan_is_said_as_by_the_plain_step():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("missed", [1, 2, 7, 60, LONGEST - 1, LONGEST + 40])
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("soon", [1, 3, 4, 2 * LONGEST])
+@pytest.mark.parametrize("debt", [0, 0.2, 1])
 def test_an_idle_unit_goes_where_dense_steps_with_no_gradient_would_have_led(
-    optimizer, missed, tied, soon
+    optimizer, missed, tied, debt
 ):
     model = network(k=N, activation="linear", unit_norm=False, tied=tied)
-    plain, sparse = both(model, OPTIMIZERS[optimizer], soon=soon)
+    plain, sparse = both(model, OPTIMIZERS[optimizer], debt=debt)
     for batch in batches(5):
         plain(batch), sparse(batch)
     sparse.model.selector.k = 0  # now nobody has a gradient, but for b_dec
@@ -254,31 +255,39 @@ def test_an_idle_unit_goes_where_dense_steps_with_no_gradient_would_have_led(
             key = f"{slot}/{name}"
             ours, theirs = sparse.optimizer.memory[key], plain.optimizer.memory[key]
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-12)
-    if missed < 100:  # by then momentum is gone
+    if debt != 0.2:  # then it may just have paid
         moved = np.abs(sparse.model.W_dec - before).max() > 0
-        assert moved == (optimizer in ("momentum", "adam"))
+        momentum = optimizer in ("momentum", "adam")
+        assert moved == (momentum and debt == 1 and missed < LONGEST)
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_an_idle_unit_is_soon_where_dense_steps_would_have_it(optimizer):
-    """Who is ranked by where it stood long ago is not missed when it should speak.
+    """Who is ranked by where it stood long ago is not chosen when it should speak.
 
-    Of the way that its momentum has still to go, a unit owes at any time less than 40 percent, and
-    after 16 steps less than a fifth.
+    Of the way that its momentum carries it, no unit owes more than its share of debt, and the fewer
+    payments are made the larger that is.
     """
-    model = network(k=N, activation="linear", unit_norm=False)
-    plain, sparse = both(model, OPTIMIZERS[optimizer])
-    for batch in batches(5):
-        plain(batch), sparse(batch)
-    sparse.model.selector.k = 0
-    zero = {name: np.zeros_like(w) for name, w in plain.model.parameters.items()}
-    start, apart = plain.model.W_enc.copy(), []
-    for batch in batches(100):
-        plain.optimizer.step(plain.model.parameters, zero)
-        sparse(batch)
-        apart.append(np.abs(plain.model.W_enc - sparse.model.W_enc).sum())
-    way = np.abs(plain.model.W_enc - start).sum()
-    assert max(apart) < 0.4 * way and max(apart[16:]) < 0.2 * way
+    payments = []
+    for debt in (0.05, 0.2, 0.5):
+        model = network(k=N, activation="linear", unit_norm=False)
+        plain, sparse = both(model, OPTIMIZERS[optimizer], debt=debt)
+        for batch in batches(5):
+            plain(batch), sparse(batch)
+        sparse.model.selector.k = 0
+        zero = {name: np.zeros_like(w) for name, w in plain.model.parameters.items()}
+        start, ways = plain.model.W_enc.copy(), []
+        for batch in batches(100):
+            plain.optimizer.step(plain.model.parameters, zero)
+            sparse(batch)
+            ways.append((sparse.model.W_enc.copy(), plain.model.W_enc.copy()))
+        way = np.abs(plain.model.W_enc - start).sum()
+        apart = [np.abs(ours - theirs).sum() for ours, theirs in ways]
+        slack = 1.01 if optimizer == "momentum" else 1.3  # Adam's rate changes in its first steps
+        assert 0.5 * debt * way < max(apart) < slack * debt * way
+        stood = [ours for ours, _ in ways]
+        payments.append(sum((a != b).any() for a, b in pairwise(stood)))
+    assert 30 > payments[0] > payments[1] > payments[2] > 0
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])

@@ -2,8 +2,8 @@
 
 Two trainings whose units are idle for long: chapter 8's, of 4,096 units, and one of a thousand with
 all clothes of Fashion-MNIST at a high rate, as in Lab 12. A row of `late.csv` is one of them with
-a seed and the steps that an idle unit may owe, see `ksae_lab.engine.sparse_step`; as many as there
-are tables for means that it catches up when it is used. Beside it stand plain steps.
+a seed and the share of its way that an idle unit may owe, see `ksae_lab.engine.catch_up`: with 1 it
+catches up when it is used. Beside it stand plain steps.
 """
 
 import time
@@ -12,15 +12,14 @@ from functools import partial
 from itertools import product
 
 from ksae_lab.data.datasets import load_dataset
-from ksae_lab.engine.catch_up import LONGEST
 from ksae_lab.engine.sparse_step import SparseStep
 from ksae_lab.evaluation.metrics import dead_units
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.experiments.tables import Job, Row, hash_of
 
-SEEDS, SOON = (0, 1, 2), (1, 4, 16, 64, LONGEST)
-PLAIN = 0
+SEEDS, DEBTS = (0, 1, 2), (0, 0.1, 0.2, 0.4, 0.7, 1)
+PLAIN = -1
 TRAININGS = {
     "4,096 units, digits": {
         "model": {"n_units": 4096, "k": 10},
@@ -41,19 +40,19 @@ def experiment(name: str, seed: int) -> Experiment:
     return Experiment.model_validate(TRAININGS[name] | {"seed": seed})
 
 
-def row(name: str, soon: int, seed: int) -> Row:
+def row(name: str, debt: float, seed: int) -> Row:
     """One training: its errors, the validation error after each epoch, and its seconds."""
     settings = experiment(name, seed)
     data = load_dataset(settings.data)
     run = build(settings, data)
     run.quiet = True
-    if soon != PLAIN:
-        run.make_step = partial(SparseStep, soon=soon)
+    if debt != PLAIN:
+        run.make_step = partial(SparseStep, debt=debt)
     started = time.process_time()
     curve = run.fit().validation
     return {
         "training_of": name,
-        "soon": soon,
+        "debt": debt,
         "test": run.model.error(data.x_test),
         "training": run.model.error(data.x_train),
         "dead": dead_units(run.model.encode(data.x_train)),
@@ -63,11 +62,11 @@ def row(name: str, soon: int, seed: int) -> Row:
 
 
 def late_jobs() -> Iterator[Job]:
-    """Both trainings with each patience, and with plain steps."""
-    for name, seed, soon in product(TRAININGS, SEEDS, (*SOON, PLAIN)):
-        variant = f"{name}: " + (f"{soon} steps" if soon != PLAIN else "plain")
-        settings = hash_of(f"{experiment(name, seed).hash} {soon}")
-        yield Job(variant, seed, settings, partial(row, name, soon, seed))
+    """Both trainings with each debt, and with plain steps."""
+    for seed, name, debt in product(SEEDS, TRAININGS, (*DEBTS, PLAIN)):
+        variant = f"{name}: " + (f"debt {debt}" if debt != PLAIN else "plain")
+        settings = hash_of(f"{experiment(name, seed).hash} {debt}")
+        yield Job(variant, seed, settings, partial(row, name, debt, seed))
 
 
 TABLES = {"late.csv": late_jobs}
