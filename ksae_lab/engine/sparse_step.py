@@ -19,7 +19,7 @@ from ksae_lab.training.optimizers import BaseOptimizer
 
 Slots = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-DEBT = 0.2  # of the way that momentum carries an idle unit
+DEBT = 0.1  # of the way that momentum carries an idle unit
 PARTS = 16  # of the units, whose sums are taken apart, however many threads there are
 
 
