@@ -1,7 +1,7 @@
 """Chapter 16's tables: models that serve many k or many sizes, against one network for each.
 
 `choice.csv`, made first, has two starts and five learning rates for each kind of model, of which
-validation digits choose, after a quarter of the epochs and with a seed that is used nowhere else.
+validation digits choose, after an eighth of the epochs and with a seed that is used nowhere else.
 `table.csv` has a row for each use of each model and seed, `half.csv` some of the same for one seed
 and half the epochs.
 `verdicts.csv` compares, over seeds and test digits; the errors of each digit, which it needs, are
@@ -34,7 +34,7 @@ from ksae_lab.training.schedules import Schedule, linear
 
 KS, BETWEEN = (5, 10, 25, 50), (7, 15, 35)
 UNITS, PREFIXES = 1000, (62, 125, 250, 500)
-EPOCHS, BATCH, NOISE, SHORT, TRIAL = 320, 128, 0.05, 3, 80
+EPOCHS, BATCH, NOISE, SHORT, TRIAL = 320, 128, 0.05, 3, 40
 SEEDS, TRIAL_SEED = (0, 1, 2, 3, 4), 100
 RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
 STARTS = ("data", "mean")  # rows are training digits, or random around their mean image
@@ -227,7 +227,7 @@ def known(training: Training, rate: float) -> str:
 
 
 def choice_jobs() -> Iterator[Job]:
-    """Each kind with each start and rate, a quarter as long: how it does on validation digits."""
+    """Each kind with each start and rate, an eighth as long: how it does on validation digits."""
     for one, start, rate in product(trials(), STARTS, RATES):
         training = replace(one, epochs=TRIAL, start=start)
         name = f"{training.name}: {start}, {rate:g}"
