@@ -9,10 +9,11 @@ weight has gone
 where aⱼ is the rate of the j-th of them, corrected for both means' beginning. ε is left out of the
 fading, which is right as long as √v stays far above it. So a unit need not be touched in every
 step. But it must be touched soon: others are ranked against where it stands, and with many units
-that are seldom used, and a high rate, a training with long debts goes astray. After τ steps a share
-r^τ of the way is still to go, whatever the gradient was, so a few payments keep the debt small.
-What is not the same: between them others see a unit where it was, by then a short way off, and rows
-of length 1 are brought back to it once and not after each of the steps.
+that are seldom used, and a high rate, a training with long debts may go astray (chapter 17). After
+τ steps a share of about r^τ of the way is still to go, whatever the gradient was, and exactly that
+while the rate stays the same; so a few payments keep the debt small. What is not the same: between
+them others see a unit where it was, and rows of length 1 are brought back to it once and not after
+each of the steps.
 """
 
 from functools import lru_cache
@@ -23,11 +24,11 @@ import numpy as np
 from ksae_lab.engine import rules
 from ksae_lab.training.optimizers import SGD, Adam, BaseOptimizer
 
-LONGEST = 512  # missed steps that are told apart: by then momentum is gone
+LONGEST = 512  # idle steps that are told apart: by then momentum is gone
 
 
 class Tables(NamedTuple):
-    """By the number of steps that were missed: drift, and what memories keep, (missed,) each.
+    """By the number of steps that are owed: drift, and what memories keep, (steps,) each.
 
     Chapter 8.
     """
@@ -40,8 +41,8 @@ class Tables(NamedTuple):
 def schedule(optimizer: BaseOptimizer, debt: float) -> np.ndarray:
     """How many steps a unit owes after 0, 1, 2, … idle ones, (steps,); 0 where it has just paid.
 
-    It pays when it would owe more than `debt`, a share, of the way that momentum carries it; where
-    there is no momentum, only when the tables end.
+    It pays when it would owe more than `debt`, a share, of the way that momentum carries it at one
+    rate, and when the tables end, from where on it is counted as idle for the first time again.
 
     Chapter 17.
     """
@@ -57,7 +58,7 @@ def schedule(optimizer: BaseOptimizer, debt: float) -> np.ndarray:
 
 
 class CatchUp:
-    """Says what units that have missed some steps have missed, for weights of `dtype`.
+    """Says what the steps come to that units owe, for weights of `dtype`.
 
     Source: Kingma & Ba (2015) for the steps; the sum is a geometric one.
     Chapter 17.
@@ -76,7 +77,7 @@ class CatchUp:
             self._drift[1:] = self._drift[:-1] + moved
 
     def tables(self) -> Tables:
-        """For units that missed the latest 0, 1, 2, … steps."""
+        """For units that owe the latest 0, 1, 2, … steps."""
         keep, keep_v = (_powers(share) for share in rules.shares(self.optimizer))
         drift = np.cumsum(keep) - 1 if isinstance(self.optimizer, SGD) else self._drift
         return Tables(*(table.astype(self.dtype) for table in (drift, keep, keep_v)))

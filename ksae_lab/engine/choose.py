@@ -17,10 +17,10 @@ def step_of(engine: Engine) -> Callable[[Any, Any], Step]:
     """What makes the steps of a model and an optimizer.
 
     "plain" changes every weight in every step, as the chapters derive it. "sparse" is `SparseStep`,
-    which gives idle units their momentum a few steps late. "auto" is "sparse" wherever that can be
-    used and is worth it: for 500 units or more; where numba is missing, it is "plain", and says so
-    once. A machine's first sparse step is compiled, which takes some fifteen seconds for
-    each kind of float; the result is kept.
+    which gives idle units their momentum late, though never more than about a tenth of it. "auto"
+    is "sparse" wherever that can be used and is worth it: for 500 units or more; where numba is
+    missing, it is "plain", and says so once. A machine's first sparse step is compiled, which takes
+    some fifteen seconds for each kind of float; the result is kept.
 
     Raises `ValueError` for another name; what is returned raises what `SparseStep` raises.
 

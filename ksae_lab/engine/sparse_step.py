@@ -117,10 +117,10 @@ class SparseStep:
     there on only selected units are looked at: their rows of W_dec (n, d) make x̂, their gradients
     are summed unit by unit and used up at once by the optimizer's own rule. The others owe what
     dense momentum would have done to them, see `ksae_lab.engine.catch_up`. They pay when they are
-    next selected; until then so often that none owes more than `debt`, a share, of the way that
-    momentum carries it; and when `flush` is called: before anybody else reads the weights, and
-    after anybody has changed them. With 0 the steps are dense; with 1 a training may go astray
-    whose units are seldom used.
+    next selected; until then so often that none owes more than about `debt`, a share, of the way
+    that momentum carries it, see `ksae_lab.engine.catch_up.schedule`; and when `flush` is called:
+    before anybody else reads the weights, and after anybody has changed them. With 0 the steps are
+    dense; with 1 a training may go astray whose units are seldom used.
 
     It works on as many `threads` as the products of matrices do, unless told otherwise; the bits
     are those of one thread. W_enc is laid out unit by unit from here on.
@@ -155,7 +155,7 @@ class SparseStep:
         self.threads = Threads(_as_blas() if threads is None else checks.whole(threads, "threads"))
         self.screen = Screen(model.W_enc.T, screen, self.threads)
         self.owed = schedule(optimizer, checks.share(debt, "debt"))
-        self.idle = np.zeros(n, np.int64)  # steps since a unit was used, or somebody read it
+        self.debt, self.idle = debt, np.zeros(n, np.int64)
         self.start = np.empty(n + 1, np.int64)
         self.catch_up = CatchUp(optimizer, dtype)
 
@@ -212,7 +212,8 @@ class SparseStep:
     @property
     def facts(self) -> dict[str, Any]:
         """How the steps are taken, in words and scalars."""
-        return {"engine": "sparse", "screen": self.screen.fact, "threads": self.threads.count}
+        how = {"screen": self.screen.fact, "debt": self.debt, "threads": self.threads.count}
+        return {"engine": "sparse"} | how
 
     def _update(
         self,

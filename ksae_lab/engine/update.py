@@ -15,10 +15,9 @@ SGD, RMSPROP, ADAGRAD, ADAM = range(4)
 
 
 @njit(**LOOSE)
-def _go_through(row, owed, rule, eps):  # type: ignore[no-untyped-def]
+def _go_through(row, drift, keep, keep_v, rule, eps):  # type: ignore[no-untyped-def]
     """Let a row (weights and two memories) go through the steps that it owes, see `catch_up`."""
     w, s, v = row
-    drift, keep, keep_v = owed
     if rule == ADAM:
         for j in range(len(w)):
             w[j] -= drift * s[j] / (np.sqrt(v[j]) + eps)
@@ -99,8 +98,8 @@ def _row(arrays, u):  # type: ignore[no-untyped-def]
 @njit(**EXACT)
 def _catch_up(arrays, u, late, tables, rule, settings):  # type: ignore[no-untyped-def]
     """Let unit u of weights and their memories go through the `late` steps that it owes."""
-    owed = (tables[0][late], tables[1][late], tables[2][late])
-    _go_through(_row(arrays, u), owed, rule, settings[3])
+    drift, keep, keep_v = tables
+    _go_through(_row(arrays, u), drift[late], keep[late], keep_v[late], rule, settings[3])
 
 
 @njit(**EXACT)
@@ -130,17 +129,17 @@ def _after(u, end, start, where):  # type: ignore[no-untyped-def]
 def update(  # type: ignore[no-untyped-def]
     first, end, size, work, more, idle, owed, tables, parts, rule, settings, unit_norm, screen, db
 ):
-    """Change the units of parts first to end, `size` units each, that have a gradient.
+    """Change the units of parts first to end, `size` units each: by their gradient, or by a debt.
 
     `work` is (pairs, start, z, dh, error, x): z and dh (batch · k,), x (batch, d) what the encoder
     saw, less b_dec, and `error` (batch, d) ∂loss/∂x̂. `more` is (where, enc, dec, bias): gradients
     from elsewhere, (m, d), (m, d) and (m, 1), and for each unit which of them is its own, or −1.
     `parts` are encoder, decoder and bias, each as (weights, first memory, second memory), and
     whether the first two are one; weights are (n, d), those of the bias (n, 1). `idle` (n,) counts
-    the steps since a unit last had a gradient, `owed`, by their number, those of them that it has
-    still to go through, and `tables` what these come to before this step and after it, see
-    `catch_up`. `screen` is what a screen knows, and its slack. A row of db (parts, d) becomes less
-    by what b_dec takes away from the encoder's input.
+    the steps since a unit last had a gradient, or all were settled; `owed` says, by their number,
+    how many of them it has still to go through, and `tables` what these come to before this step
+    and after it, see `catch_up`. `screen` is what a screen knows, and its slack. A row of db
+    (parts, d) becomes less by what b_dec takes away from the encoder's input.
 
     Chapter 5.
     """

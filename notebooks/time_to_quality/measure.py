@@ -46,6 +46,9 @@ STARTS = range(2)
 class LazyStep(SparseStep):
     """The engine's step with all debts forgiven: units that no image reached stay as they are."""
 
+    def __init__(self, model: KSparseAutoencoder, optimizer: Adam):
+        super().__init__(model, optimizer, debt=1)  # else they would pay before they are forgiven
+
     def __call__(self, batch: tuple[np.ndarray, ...]) -> tuple[float, ForwardPass]:
         """Take one step on x (batch, d), and forget who has missed it."""
         result = super().__call__(batch)

@@ -1,4 +1,4 @@
-"""Lab 6's table: competing units with several winners, or several rounds, and codes of theirs.
+"""Lab 6's tables: competing units with several winners, or several rounds, and codes of theirs.
 
 First one seed tries each rate, for the validation images to choose from; then the seeds that count
 train with the rates that were chosen, which stand below. `verdicts.csv` has what each variant
@@ -156,11 +156,16 @@ def jobs() -> Iterator[Job]:
         yield Job(f"{variant}, rate {rate:g}", seed, settings(variant, rate), measure)
 
 
-@memory.cache
 def of_digits(variant: str, seed: int) -> dict[str, np.ndarray]:
     """The errors of each test digit, with the rate that was chosen."""
+    rate = VARIANTS[variant][3]
+    return _of_digits(variant, rate, seed, settings(variant, rate))
+
+
+@memory.cache
+def _of_digits(variant: str, rate: float, seed: int, known: str) -> dict[str, np.ndarray]:
     dataset = load_dataset("mnist5k")
-    net = train(dataset.x_train, variant, VARIANTS[variant][3], seed)
+    net = train(dataset.x_train, variant, rate, seed)
     return each_error(net, dataset.x_train, dataset.x_test)
 
 

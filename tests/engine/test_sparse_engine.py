@@ -257,7 +257,7 @@ def test_an_idle_unit_goes_where_dense_steps_with_no_gradient_would_have_led(
             key = f"{slot}/{name}"
             ours, theirs = sparse.optimizer.memory[key], plain.optimizer.memory[key]
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-12)
-    if debt != 0.2:  # then it may just have paid
+    if debt in (0, 1):  # with another it may just have paid
         moved = np.abs(sparse.model.W_dec - before).max() > 0
         momentum = optimizer in ("momentum", "adam")
         assert moved == (momentum and debt == 1 and missed < LONGEST)
@@ -265,10 +265,9 @@ def test_an_idle_unit_goes_where_dense_steps_with_no_gradient_would_have_led(
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_an_idle_unit_is_soon_where_dense_steps_would_have_it(optimizer):
-    """Who is ranked by where it stood long ago is not chosen when it should speak.
+    """No unit owes more of the way that momentum carries it than its debt says.
 
-    Of the way that its momentum carries it, no unit owes more than its share of debt, and the fewer
-    payments are made the larger that is.
+    And the larger that is, the fewer payments are made.
     """
     payments = []
     for debt in (0.05, 0.2, 0.5):
@@ -302,6 +301,7 @@ def test_training_ends_where_dense_training_does(optimizer, debt):
         history = fit(network(k=2, n=60), images(), optimizer=OPTIMIZERS[optimizer](), **options)
         losses[make_step] = history.training[-1]
     plain, sparse = losses.values()
+    # A unit that is chosen in another's place changes all that follows, by luck either way.
     assert sparse == pytest.approx(plain, rel=0.06 if debt else 1e-4)
 
 

@@ -46,7 +46,7 @@ def test_a_start_is_repaired_where_it_should_be():
 def test_a_row_is_what_the_training_gives(monkeypatch):
     digits = load_dataset()
     monkeypatch.setattr(dream_grid, "UPDATES", 25)
-    row, errors = dream_grid.measured.func("right", "both repaired", 4)
+    row, errors = dream_grid._measured.func("right", "both repaired", 4, "")
     model = dream_grid.start(("W", "S"), digits.x_train, 4)
     for i in np.random.default_rng(4).integers(len(digits.x_train), size=25):
         _, gradients = model.loss_and_gradients(digits.x_train[i : i + 1])
