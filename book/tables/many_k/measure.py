@@ -35,7 +35,7 @@ from ksae_lab.training.schedules import Schedule, linear
 KS, BETWEEN = (5, 10, 25, 50), (7, 15, 35)
 UNITS, PREFIXES = 1000, (62, 125, 250, 500)
 EPOCHS, BATCH, NOISE, SHORT, TRIAL = 320, 128, 0.05, 3, 40
-SEEDS, TRIAL_SEED = (0, 1, 2, 3, 4), 100
+SEEDS, TRIAL_SEED = (0, 1, 2), 100
 RATES = (0.001, 0.002, 0.004, 0.008, 0.016)
 STARTS = ("data", "mean")  # rows are training digits, or random around their mean image
 PRICES, START = (3e-4, 1e-4), 20
