@@ -43,7 +43,8 @@ def compare(n: int, k: int, batch: int, images: np.ndarray) -> str:
             step((x,))
             milliseconds[debt].append(1e3 * (perf_counter() - start))
     some, none, late = (np.median(each[-STEPS:]) for each in milliseconds.values())
-    return f"{n:6} {some:8.1f} {none:8.1f} {late:8.1f}   {some / late - 1:+.0%}   {none / late - 1:+.0%}"
+    times = f"{n:6} {some:8.1f} {none:8.1f} {late:8.1f}"
+    return f"{times}   {some / late - 1:+.0%}   {none / late - 1:+.0%}"
 
 
 def main() -> None:
