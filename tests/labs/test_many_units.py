@@ -96,7 +96,8 @@ def test_every_contest_has_a_network_and_a_setting():
     sizes = {(plan.n, plan.k) for plan in measure.plans() if plan.images == measure.DIGITS}
     assert {(n, k) for _, n, k in measure.contests()} <= sizes
     for name, n, k in measure.contests():
-        settings = measure.OPEN[name][1] if name in measure.OPEN else (0.0,)
+        fixed = (measure.RELU_RATE if name == measure.RELU else 0.0,)
+        settings = measure.OPEN[name][1] if name in measure.OPEN else fixed
         assert measure.chosen(name, n, k) in settings
 
 
@@ -106,7 +107,7 @@ def test_a_rival_has_an_error_for_each_digit(few, name, monkeypatch):
     monkeypatch.setitem(measure.IMAGES, measure.DIGITS, ("mnist5k", 3_500, 1))
     for cached in ("atoms", "priced"):
         monkeypatch.setattr(measure, cached, getattr(measure, cached).func)
-    setting = measure.OPEN[name][1][-1] if name in measure.OPEN else 0
+    setting = measure.OPEN[name][1][-1] if name in measure.OPEN else measure.chosen(name, 12, 3)
     errors = measure.rival.func(name, 12, 3, 0, setting)
     assert errors["test"].shape == (30,)
     spread = few.x_test.astype(float).var(axis=0).mean()
