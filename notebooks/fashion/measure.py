@@ -2,7 +2,7 @@
 
 In `table.csv` PCA has rows, too. Errors there are of the first thousand test images and, under
 "training_", of the first thousand that the networks learned from: OMP takes its time. `longer.csv`
-has some of the networks with twice the epochs.
+has the networks of seed 0 with twice the epochs, `trials_*.csv` chose where they start.
 """
 
 from collections.abc import Iterator
