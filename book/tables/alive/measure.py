@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ksae_lab.experiments import compared
 
-PLANS = [Path(__file__).with_name(f"{name}.yaml") for name in ("table", "twice", "resting", "apart")]
+NAMES = ("table", "twice", "resting", "apart")
+PLANS = [Path(__file__).with_name(f"{name}.yaml") for name in NAMES]
 TABLES = {f"{plan.stem}.csv": partial(compared.rows, plan) for plan in PLANS}
 FILES = {f"{plan.stem}.npz": compared.Errors(plan) for plan in PLANS}
