@@ -70,6 +70,9 @@ def load_dataset(
     - "mnist", "fashion_mnist": 50,000, 10,000 and the official 10,000 test images, through Keras,
       which downloads them once; Fashion-MNIST from Debian's folder where that is installed.
     - "digits", "lfw_subset": small sets of scikit-learn and scikit-image, split as mnist5k is.
+    - "photographs": 60,000 whitened patches of 12 x 12; the last 10,000, for test, are of two
+      photographs that no other patch is of. With scikit-image.
+    - "words": 10,000 frequent words, 100 numbers each, with themselves as labels; split as mnist5k.
     - anything else that `ksae_lab.data.files.read` knows, with n at least 10; split as mnist5k is.
       `labels` (n,) may come beside an array.
 
@@ -124,7 +127,7 @@ def load_in_order(source: Any, scaling: Scaling | None = None) -> tuple[Rows, Sa
 def _found(source: Any, labels: Any) -> tuple[str, str, Samples, int | None]:
     """The data's name, where they lie, the samples, and how many of them, the last, are for test.
 
-    Published data lie nowhere: they need no look at their numbers, which go from 0 to 1.
+    Published data lie nowhere: they need no look at their numbers, which are as they should be.
     """
     if isinstance(source, str) and source in PUBLISHED:
         published = PUBLISHED[source]

@@ -17,6 +17,8 @@ import numpy as np
 from ksae_lab._keras_import import import_keras
 from ksae_lab._optional import optional
 from ksae_lab.data.files import Samples, read_idx
+from ksae_lab.data.photographs import TEST, read_photographs
+from ksae_lab.data.words import read_words
 
 # Where Debian's package dataset-fashion-mnist keeps its four IDX files.
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -32,7 +34,7 @@ FASHION_SHA256 = "ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac37
 class Published:
     """A data set that has a name: what it is, how it is read, and how many rows are its own test.
 
-    `read` gives samples (n, d) as bytes or as floats in [0, 1].
+    `read` gives samples (n, d) as bytes, which stand for 0 to 1, or as floats.
 
     Chapter 1.
     """
@@ -135,6 +137,12 @@ PUBLISHED = {
     ),
     "digits": Published("1,797 handwritten digits of 8 x 8, from scikit-learn", read_digits),
     "lfw_subset": Published("200 faces and others of 25 x 25, from scikit-image", read_lfw_subset),
+    "photographs": Published(
+        "60,000 whitened patches of photographs of 12 x 12, from scikit-image and scikit-learn",
+        read_photographs,
+        test=TEST,
+    ),
+    "words": Published("10,000 frequent words, 100 numbers each (GloVe)", read_words),
 }
 
 

@@ -193,6 +193,19 @@ def thresholding(x, W, a, k, by="magnitude"):
     return np.where(top_k_mask(u, k, by=by), u, 0)
 
 
+def whitening(image, cutoff, power=1, *, real=True):
+    down, across = np.meshgrid(*map(np.fft.fftfreq, image.shape), indexing="ij")
+    f = np.sqrt(down**2 + across**2)
+    result = np.fft.ifft2(np.fft.fft2(image) * f**power * np.exp(-((f / cutoff) ** 4)))
+    return result.real / result.real.std() if real else result
+
+
+def pairs_won(scores, of_kind, tie=0.5):
+    inside, outside = scores[of_kind], scores[~of_kind]
+    won = [(a > b) + tie * (a == b) for a in inside for b in outside]
+    return np.mean(won)
+
+
 CASES = [
     ("1.1", "median", "right."),
     ("1.1", "mean", "not squared"),
@@ -367,6 +380,19 @@ CASES = [
     ("18.1", lambda z, truth: ((z != 0) == (truth != 0)).mean(), "rightly silent"),
     ("18.1", lambda z, truth: support_f1(z[:5], truth[:5]), "all samples count together"),
     ("18.1", lambda z, truth: support_f1(z, truth) if z.any() else np.nan, "no unit is active"),
+    ("19.1", whitening, "right."),
+    ("19.1", lambda image, cutoff: whitening(image, cutoff, real=False), "its real part"),
+    ("19.1", lambda image, cutoff: 2 * whitening(image, cutoff), "a standard deviation"),
+    ("19.1", lambda image, cutoff: whitening(image, 1e3), "not turned down"),
+    ("19.1", lambda image, cutoff: whitening(image, cutoff, power=2), "not the right factors"),
+    ("19.1", lambda image, cutoff: whitening(image, cutoff)[:-1], "the result has"),
+    ("20.1", pairs_won, "right."),
+    ("20.1", lambda scores, of_kind: pairs_won(-scores, of_kind), "is lower"),
+    ("20.1", lambda scores, of_kind: pairs_won(scores, of_kind, tie=0), "count them by half"),
+    ("20.1", lambda scores, of_kind: 0.3, "expected"),
+    ("20.2", 0.9, "right."),
+    ("20.2", 0.5, "far from the mean"),
+    ("20.2", "half", "answer 0.5, 0.7 or 0.9"),
 ]
 
 

@@ -678,6 +678,7 @@ def test_a_folder(tmp_path):
     ],
 )
 def test_an_unknown_name_lists_the_known_ones(name, hint):
-    expected = f"{name}'{hint}; expected one of mnist5k, mnist, fashion_mnist, digits, lfw_subset"
+    known = "mnist5k, mnist, fashion_mnist, digits, lfw_subset, photographs, words"
+    expected = f"{name}'{hint}; expected one of {known}"
     with pytest.raises(ValueError, match=expected):
         load_dataset(name)

@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ksae_lab.data.photographs import whitened
+from ksae_lab.evaluation.separation import area_under_curve
+
 
 def _support_f1(f1: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
@@ -31,4 +34,52 @@ def _support_f1(f1: Callable[..., Any]) -> str | None:
     return None
 
 
-CHECKERS: dict[str, Callable[[Any], str | None]] = {"18.1": _support_f1}
+def _whiten(whiten: Callable[..., Any]) -> str | None:
+    rng = np.random.default_rng(0)
+    for shape, cutoff in (((24, 24), 0.4), ((16, 30), 0.25)):
+        image = rng.random(shape)
+        result = np.asarray(whiten(image.copy(), cutoff))
+        if result.shape != shape:
+            return f"the image had shape {shape}, and the result has {result.shape}."
+        if np.iscomplexobj(result):
+            return "the inverse transform is complex; its real part is the image."
+        if abs(result.std() - 1) > 1e-6:
+            return f"the result varies by {result.std():.3g}, a standard deviation; expected 1."
+        if not np.allclose(result, whitened(image, cutoff), atol=1e-6):
+            if np.allclose(result, whitened(image, 100.0), atol=1e-3):
+                return "the frequencies are equal, but those beyond the cutoff are not turned down."
+            return "not the right factors: f is the length of the two frequencies, down and across."
+    return None
+
+
+def _area(area: Callable[..., Any]) -> str | None:
+    rng = np.random.default_rng(0)
+    for ties in (False, True):
+        scores, of_kind = rng.normal(size=40), rng.random(40) < 0.3
+        scores = np.round(scores) if ties else scores
+        expected = area_under_curve(scores[:, None], of_kind)[0]
+        result = float(area(scores.copy(), of_kind.copy()))
+        if abs(result - expected) < 1e-9:
+            continue
+        if abs(result - (1 - expected)) < 1e-9:
+            return "that is the share of pairs in which the one of the kind is lower."
+        if ties:
+            return (
+                f"with equal scores expected {expected:.4f}, got {result:.4f}: count them by half."
+            )
+        return f"expected {expected:.4f}, got {result:.4f}."
+    return None
+
+
+def _best_of_many(answer: object) -> str | None:
+    if answer not in (0.5, 0.7, 0.9):
+        return "answer 0.5, 0.7 or 0.9."
+    return None if answer == 0.9 else "the best of a thousand is far from the mean of them."
+
+
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "18.1": _support_f1,
+    "19.1": _whiten,
+    "20.1": _area,
+    "20.2": _best_of_many,
+}
