@@ -1,4 +1,4 @@
-"""The figure at the top of the README: that of chapter 13's sweep, as its notebook drew it.
+"""The figures of the README, as the notebooks of the book drew them.
 
 python -m tools.headline
 """
@@ -8,8 +8,12 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK, FIGURE = ROOT / "book" / "k_sweep.ipynb", "fig-k-sweep-mse"
-HEADLINE = ROOT / "book" / "_static" / "k_sweep.png"
+STATIC = ROOT / "book" / "_static"
+# By picture: the notebook that draws it, and the figure's name there.
+FIGURES = {
+    STATIC / "k_sweep.png": (ROOT / "book" / "k_sweep.ipynb", "fig-k-sweep-mse"),
+    STATIC / "edges.png": (ROOT / "book" / "photographs.ipynb", "fig-edges"),
+}
 
 
 def figure(notebook: Path, name: str) -> bytes:
@@ -26,4 +30,5 @@ def figure(notebook: Path, name: str) -> bytes:
 
 
 if __name__ == "__main__":
-    HEADLINE.write_bytes(figure(NOTEBOOK, FIGURE))
+    for picture, drawn in FIGURES.items():
+        picture.write_bytes(figure(*drawn))
