@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ksae_lab.evaluation.metrics import fvu
 from tests.labs.imported import module
 
 words = module("words")
@@ -60,4 +61,4 @@ def test_the_stored_networks_take_words_apart():
     for n in words.SHOWN:
         model = words.stored(n)
         assert np.count_nonzero(model.encode(x[:50]), axis=1).max() == words.K
-        assert words.left(x, model.reconstruct(x)) < 0.3
+        assert fvu(x, model.reconstruct(x)) < 0.3

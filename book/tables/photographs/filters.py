@@ -25,7 +25,7 @@ from ksae_lab.data import photographs
 from ksae_lab.data.datasets import Dataset, load_dataset
 from ksae_lab.data.photographs import SIDE
 from ksae_lab.evaluation import gabor
-from ksae_lab.evaluation.metrics import dead_units
+from ksae_lab.evaluation.metrics import dead_units, fvu
 from ksae_lab.experiments import archive, rival_atoms
 from ksae_lab.experiments.build import build
 from ksae_lab.experiments.rival_atoms import Atoms, by_omp
@@ -210,11 +210,6 @@ def _learned(of: tuple, setting: Any, seed: int, budget: tuple[int, ...]) -> Lea
     return atoms, model, time.process_time() - started
 
 
-def left(x: np.ndarray, x_hat: np.ndarray) -> float:
-    """The share of the variance of patches that a reconstruction leaves."""
-    return float(((x - x_hat) ** 2).mean() / ((x - x.mean(axis=0)) ** 2).mean())
-
-
 # Choice
 
 
@@ -224,7 +219,7 @@ def choice_jobs() -> Iterator[Job]:
     def row(plan: Plan, setting: Any) -> Row:
         atoms, model, _ = learned(plan, setting, TRIAL)
         x = data(plan.patches).x_val
-        lost = left(x, model.reconstruct(x) if model else by_omp(atoms, plan.k)(x))
+        lost = fvu(x, model.reconstruct(x) if model else by_omp(atoms, plan.k)(x))
         return {"left": lost}
 
     for learner, settings in OPEN.items():
@@ -276,8 +271,8 @@ def filters(plan: Plan, seed: int) -> Row:
     good = [each for each in fits if each.r2 >= GOOD]
     row = {"learner": plan.learner, "patches": plan.patches, "n": len(atoms.W), "k": plan.k}
     row |= {
-        "one_pass": left(x, model.reconstruct(x)) if model else np.nan,
-        "omp": left(x, by_omp(atoms, plan.k)(x)),
+        "one_pass": fvu(x, model.reconstruct(x)) if model else np.nan,
+        "omp": fvu(x, by_omp(atoms, plan.k)(x)),
         "dead": dead_units(model.encode(data(plan.patches).x_train)) if model else np.nan,
         "fitted": len(good) / len(fits),
         "r2": np.median([each.r2 for each in fits]),

@@ -22,7 +22,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, FastICA
 
 from ksae_lab.data.datasets import Dataset, load_dataset
-from ksae_lab.evaluation.metrics import dead_units
+from ksae_lab.evaluation.metrics import dead_units, fvu
 from ksae_lab.evaluation.separation import area_under_curve
 from ksae_lab.experiments import archive
 from ksae_lab.experiments.build import build
@@ -80,11 +80,6 @@ def network(
     return run.model
 
 
-def left(x: np.ndarray, x_hat: np.ndarray) -> float:
-    """The share of the variance of words that a reconstruction leaves."""
-    return float(((x - x_hat) ** 2).mean() / ((x - x.mean(axis=0)) ** 2).mean())
-
-
 # Choice
 
 
@@ -94,7 +89,7 @@ def choice_jobs() -> Iterator[Job]:
     def row(setting: tuple[float, str]) -> Row:
         dataset = data(TRIAL)
         model = network(dataset, N, K, setting, TRIAL)
-        return {"left": left(dataset.x_val, model.reconstruct(dataset.x_val))}
+        return {"left": fvu(dataset.x_val, model.reconstruct(dataset.x_val))}
 
     for setting in SETTINGS:
         settings = hash_of(f"{N} {K} {EPOCHS} {BATCH} {setting}")
@@ -192,7 +187,7 @@ def kind_jobs() -> Iterator[Job]:
         def row(scores: str, shuffled: int | None = None) -> Row:
             model, dataset = trained(), data(seed)
             lost = {
-                f"left_{part}": left(x, model.reconstruct(x))
+                f"left_{part}": fvu(x, model.reconstruct(x))
                 for part, x in (("train", dataset.x_train), ("test", dataset.x_test))
             }
             lost |= {"dead": dead_units(model.encode(dataset.x_train))}
