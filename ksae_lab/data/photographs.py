@@ -79,7 +79,7 @@ def grey(image: np.ndarray) -> np.ndarray:
 
 
 def whitened(image: np.ndarray, cutoff: float = 0.4) -> np.ndarray:
-    """A grey image (height, width) whose frequencies all have about the same power; its mean is 0.
+    """A grey image (height, width) with its slow frequencies turned down; its mean is 0.
 
     Amplitudes of photographs fall as 1/f, so each is multiplied by f; beyond `cutoff`, in cycles
     per pixel, where noise and the corners of the grid are, by exp(-(f / cutoff)⁴) as well. The

@@ -28,11 +28,12 @@ class Match:
         return np.where(self.units >= 0, z[:, self.units], 0)
 
 
-def match(W: np.ndarray, sought: np.ndarray) -> Match:
+def match(W: np.ndarray, sought: np.ndarray, *, either_way: bool = True) -> Match:
     """Pair learned atoms W (m, d) with those that are sought (n, d), one to one.
 
-    Of all pairings it is the one with the largest sum of cosines, whatever their signs. An atom
-    without a length resembles none.
+    Of all pairings it is the one with the largest sum of cosines, whatever their signs; unless they
+    count `either_way`, an atom that points away from another has the cosine 0. An atom without a
+    length resembles none.
 
     Raises `ValueError` if the atoms do not have the same d.
 
@@ -46,7 +47,8 @@ def match(W: np.ndarray, sought: np.ndarray) -> Match:
         raise ValueError(
             f"The atoms have shapes {W.shape} and {sought.shape}; expected (m, d) and (n, d)."
         )
-    cosines = np.abs(cosines_of(sought, W))
+    cosines = cosines_of(sought, W)
+    cosines = np.abs(cosines) if either_way else np.maximum(cosines, 0)
     rows, columns = linear_sum_assignment(cosines, maximize=True)
     units, found = np.full(len(sought), -1), np.zeros(len(sought))
     units[rows], found[rows] = columns, cosines[rows, columns]

@@ -59,6 +59,20 @@ def build(experiment: settings.Experiment, dataset: Dataset) -> Trainer:
     )
 
 
+def trained(run: Trainer) -> KSparseAutoencoder:
+    """Do a training to its end, without a bar of progress, and give its network.
+
+    Raises `TypeError`, before it trains, for a model of another kind.
+
+    Lab 2.
+    """
+    if not isinstance(model := run.model, KSparseAutoencoder):
+        raise TypeError(f"The model is a {type(model).__name__}; expected a KSparseAutoencoder.")
+    run.quiet = True
+    run.fit()
+    return model
+
+
 def _optimizer(wanted: settings.Optimizer) -> BaseOptimizer:
     rate, lazy = wanted.learning_rate, wanted.lazy
     match wanted.name:

@@ -19,6 +19,7 @@ from ksae_lab.nn.rows import unit_rows
 from ksae_lab.nn.topk import top_k_mask
 
 Reconstruct = Callable[[np.ndarray], np.ndarray]  # images (batch, d) → what is drawn of them
+Encode = Callable[[np.ndarray], np.ndarray]  # images (batch, d) → codes (batch, n)
 
 
 class Atoms(NamedTuple):
@@ -44,25 +45,34 @@ def heap(dataset: Dataset, seed: int, moved: bool, copies: int = 4) -> np.ndarra
     return np.concatenate(several).astype(float)
 
 
-def by_omp(atoms: Atoms, k: int, *, signed: bool = True) -> Reconstruct:
-    """What orthogonal matching pursuit draws with k of the atoms, of length 1.
+def codes_by_omp(atoms: Atoms, k: int, *, signed: bool = True) -> Encode:
+    """The codes that orthogonal matching pursuit finds with k of the atoms, of length 1.
 
     Unless `signed`, it may not take away.
 
-    Lab 2.
+    Lab 13.
     """
     from sklearn.linear_model import orthogonal_mp_gram
 
     W, mean = atoms
     gram = W @ W.T if signed else None
 
-    def reconstruct(x: np.ndarray) -> np.ndarray:
+    def encode(x: np.ndarray) -> np.ndarray:
         if gram is None:
-            return mean + nonnegative_omp(x - mean, W, k) @ W
+            return nonnegative_omp(x - mean, W, k)
         codes = orthogonal_mp_gram(gram, W @ (x - mean).T, n_nonzero_coefs=k)
-        return mean + codes.reshape(len(W), len(x)).T @ W  # scikit-learn squeezes a single image
+        return codes.reshape(len(W), len(x)).T  # scikit-learn squeezes a single image
 
-    return reconstruct
+    return encode
+
+
+def by_omp(atoms: Atoms, k: int, *, signed: bool = True) -> Reconstruct:
+    """What orthogonal matching pursuit draws, see `codes_by_omp`.
+
+    Lab 2.
+    """
+    encode = codes_by_omp(atoms, k, signed=signed)
+    return lambda x: atoms.mean + encode(x) @ atoms.W
 
 
 def pca(x: np.ndarray, n_units: int, k: int, *, own: bool = False) -> Reconstruct:

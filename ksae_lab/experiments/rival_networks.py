@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ksae_lab.data.datasets import Dataset
-from ksae_lab.experiments.build import build
+from ksae_lab.experiments.build import build, trained
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.models.k_sparse import KSparseAutoencoder
 from ksae_lab.models.matching_pursuit import MatchingPursuitAutoencoder
@@ -101,11 +101,7 @@ def recipe(dataset: Dataset, n_units: int, k: int, steps: Steps) -> KSparseAutoe
             "shifts": SHIFTS,
         },
     }
-    run = build(Experiment.model_validate(settings), dataset)
-    run.quiet = True
-    run.fit()
-    assert isinstance(run.model, KSparseAutoencoder)
-    return run.model
+    return trained(build(Experiment.model_validate(settings), dataset))
 
 
 def _train(

@@ -14,7 +14,7 @@ import numpy as np
 from ksae_lab.data.datasets import Dataset, load_dataset
 from ksae_lab.evaluation.metrics import active_units
 from ksae_lab.experiments import compared
-from ksae_lab.experiments.build import build
+from ksae_lab.experiments.build import build, trained
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.experiments.tables import Job, Row, expand, hash_of, training_jobs
 from ksae_lab.models.k_sparse import KSparseAutoencoder
@@ -33,10 +33,7 @@ def agreement_with_overlaps(model: SparseDream, experiment: Experiment, dataset:
 def with_mean(experiment: Experiment) -> Row:
     """A k-sparse network as described."""
     digits = load_dataset(experiment.data)
-    run = build(experiment, digits)
-    run.fit()
-    assert isinstance(run.model, KSparseAutoencoder)
-    return _row(run.model, digits.x_test)
+    return _row(trained(build(experiment, digits)), digits.x_test)
 
 
 def without_mean(experiment: Experiment) -> Row:

@@ -30,6 +30,16 @@ def test_a_shuffled_dictionary_with_other_signs_and_lengths_is_found_whole(seed)
     np.testing.assert_array_equal(found.codes(z[:, order]), z)
 
 
+def test_where_signs_count_an_opposite_atom_is_none():
+    """The pairing is the best of all that count such a cosine as 0."""
+    rng = np.random.default_rng(1)
+    W, sought = rng.normal(size=(2, 5, 3))
+    cosines = np.maximum(cosines_of(sought, W), 0)
+    best = max(cosines[range(5), list(order)].sum() for order in permutations(range(5)))
+    assert match(W, sought, either_way=False).cosines.sum() == pytest.approx(best)
+    assert match(-W[:1], W[:1], either_way=False).cosines == 0
+
+
 def test_too_few_atoms_leave_some_without_one():
     sought = np.eye(3)
     found = match(sought[[2]], sought)

@@ -20,7 +20,7 @@ from sklearn.feature_extraction.image import extract_patches_2d, reconstruct_fro
 from ksae_lab.data.datasets import load_dataset
 from ksae_lab.data.photographs import HELD_OUT, LEARNT, SIDE, grey, photograph
 from ksae_lab.experiments import archive
-from ksae_lab.experiments.build import build
+from ksae_lab.experiments.build import build, trained
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.experiments.tables import Job, Row, hash_of
 from ksae_lab.models.k_sparse import KSparseAutoencoder
@@ -61,11 +61,7 @@ def denoiser(noise: float, signed: bool, k: int, seed: int) -> KSparseAutoencode
         "optimizer": {"learning_rate": RATE},
         "training": {"epochs": EPOCHS, "batch_size": 128, "noise": noise, "engine": "auto"},
     }
-    run = build(Experiment.model_validate(settings), load_dataset(x, "none"))
-    run.quiet = True
-    run.fit()
-    assert isinstance(run.model, KSparseAutoencoder)
-    return run.model
+    return trained(build(Experiment.model_validate(settings), load_dataset(x, "none")))
 
 
 def by_network(image: np.ndarray, noise: float, signed: bool, k: int, seed: int = 0) -> np.ndarray:

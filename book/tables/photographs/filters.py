@@ -27,7 +27,7 @@ from ksae_lab.data.photographs import SIDE
 from ksae_lab.evaluation import gabor
 from ksae_lab.evaluation.metrics import dead_units, fvu
 from ksae_lab.experiments import archive, rival_atoms
-from ksae_lab.experiments.build import build
+from ksae_lab.experiments.build import build, trained
 from ksae_lab.experiments.rival_atoms import Atoms, by_omp
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.experiments.tables import Job, Row, hash_of
@@ -115,11 +115,7 @@ def network(
         "optimizer": {"learning_rate": rate},
         "training": {"epochs": plan.times * EPOCHS, "batch_size": BATCH, "engine": "auto"},
     }
-    run = build(Experiment.model_validate(settings), dataset)
-    run.quiet = True
-    run.fit()
-    assert isinstance(run.model, KSparseAutoencoder)
-    return run.model
+    return trained(build(Experiment.model_validate(settings), dataset))
 
 
 def sparse_coding(x: np.ndarray, plan: Plan, penalty: float, seed: int) -> Atoms:

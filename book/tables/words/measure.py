@@ -25,7 +25,7 @@ from ksae_lab.data.datasets import Dataset, load_dataset
 from ksae_lab.evaluation.metrics import dead_units, fvu
 from ksae_lab.evaluation.separation import area_under_curve
 from ksae_lab.experiments import archive
-from ksae_lab.experiments.build import build
+from ksae_lab.experiments.build import build, trained
 from ksae_lab.experiments.settings import Experiment
 from ksae_lab.experiments.tables import Job, Row, hash_of
 from ksae_lab.models.k_sparse import KSparseAutoencoder
@@ -73,11 +73,7 @@ def network(
         "optimizer": {"learning_rate": rate},
         "training": {"epochs": EPOCHS, "batch_size": BATCH, "engine": "auto"},
     }
-    run = build(Experiment.model_validate(settings), dataset)
-    run.quiet = True
-    run.fit()
-    assert isinstance(run.model, KSparseAutoencoder)
-    return run.model
+    return trained(build(Experiment.model_validate(settings), dataset))
 
 
 # Choice
@@ -181,11 +177,11 @@ def kind_jobs() -> Iterator[Job]:
 
     def of_network(n: int, k: int, seed: int) -> Iterator[tuple[str, Callable[[], Row]]]:
         @cache
-        def trained() -> KSparseAutoencoder:
+        def learnt() -> KSparseAutoencoder:
             return network(data(seed), n, k, chosen(), seed)
 
         def row(scores: str, shuffled: int | None = None) -> Row:
-            model, dataset = trained(), data(seed)
+            model, dataset = learnt(), data(seed)
             lost = {
                 f"left_{part}": fvu(x, model.reconstruct(x))
                 for part, x in (("train", dataset.x_train), ("test", dataset.x_test))
