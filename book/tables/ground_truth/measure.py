@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import FastICA
-from sklearn.linear_model import orthogonal_mp_gram
 
 from ksae_lab.data import ground_truth
 from ksae_lab.data.ground_truth import GroundTruth
 from ksae_lab.evaluation import recovery
 from ksae_lab.experiments import rival_atoms
+from ksae_lab.experiments.rival_atoms import Atoms, codes_by_omp
 from ksae_lab.experiments.tables import Job, Row, hash_of
 from ksae_lab.inference.ksvd import ksvd
 from ksae_lab.models.k_sparse import KSparseAutoencoder
@@ -144,7 +144,7 @@ def judged(W: np.ndarray, z: np.ndarray, test: GroundTruth) -> Row:
 
 def by_omp(W: np.ndarray, x: np.ndarray, k: int) -> np.ndarray:
     """OMP's codes (samples, n) of x (samples, d)."""
-    return orthogonal_mp_gram(W @ W.T, W @ x.T, n_nonzero_coefs=k).T
+    return codes_by_omp(Atoms(W, np.zeros(W.shape[1])), k)(x)
 
 
 def of_network(world: World, seed: int) -> Row:

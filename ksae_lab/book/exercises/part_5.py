@@ -34,6 +34,17 @@ def _support_f1(f1: Callable[..., Any]) -> str | None:
     return None
 
 
+def _sure_until(answer: object) -> str | None:
+    if not isinstance(answer, int) or isinstance(answer, bool):
+        return "answer with a whole number, the largest k."
+    if answer == 10:
+        return None
+    if answer == 5:
+        return "with values of half the size it would be five; all are equal here."
+    way = "fewer" if answer < 10 else "more"
+    return f"({2 * answer} − 1) / 20 is {(2 * answer - 1) / 20:g}: that is {way} than are promised."
+
+
 def _whiten(whiten: Callable[..., Any]) -> str | None:
     rng = np.random.default_rng(0)
     for shape, cutoff in (((24, 24), 0.4), ((16, 30), 0.25)):
@@ -79,6 +90,7 @@ def _best_of_many(answer: object) -> str | None:
 
 CHECKERS: dict[str, Callable[[Any], str | None]] = {
     "18.1": _support_f1,
+    "18.2": _sure_until,
     "19.1": _whiten,
     "20.1": _area,
     "20.2": _best_of_many,
