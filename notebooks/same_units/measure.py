@@ -159,14 +159,17 @@ def network(
 
 
 def dictionary(dataset: Dataset, plan: Plan, alpha: float, seed: int, order: int | None) -> Learnt:
-    """scikit-learn's dictionary learning, and codes by pursuit with k atoms."""
+    """scikit-learn's dictionary learning, and codes by pursuit with k atoms.
+
+    It starts at the principal axes, which the seed does not move.
+    """
     x, passes = dataset.x_train.astype(float), BUDGETS[plan.world].passes
     atoms = rival_atoms.dictionary(x, plan.n, alpha, passes, seed)
     return pursued(dataset, atoms, plan.k)
 
 
 def untrained(dataset: Dataset, plan: Plan, setting: None, seed: int, order: int | None) -> Learnt:
-    """Samples less their mean: what atoms have in common of which nobody learned any."""
+    """Samples less their mean: what atoms have in common that nobody has learned."""
     return pursued(dataset, rival_atoms.raw(dataset.x_train, plan.n, seed), plan.k)
 
 
@@ -187,7 +190,7 @@ LEARNERS: dict[str, Callable[..., Learnt]] = {
 @cache
 def chosen(world: str, learner: str) -> Any:
     """What validation samples chose for the usual n and k: of the settings that are within half a
-    percent of the best, the first, which has the slowest rate.
+    percent of the best, the first, which has the slowest rate or the smallest weight.
 
     Raises `FileNotFoundError` before choice.csv is made.
     """
@@ -251,9 +254,9 @@ def row(plan: Plan, pair: int) -> Row:
     """One row: how nearly the atoms of a pair point in the same directions.
 
     "cosine" is the mean of all, "near" and "like" the shares of units above `NEAR` and `LIKE`,
-    "used" the share of activity that is of units above `NEAR`, "together" that of units whose codes
-    correlate by `LIKE` or more, whatever the sign, "idle" that of units that no test sample uses,
-    and "left" what the codes leave of test samples.
+    "used" the share of the first's activity that is of units above `NEAR`, "together" that of units
+    whose codes correlate by `LIKE` or more, whatever the sign, "idle" that of units that no test
+    sample uses, and "left" what the codes leave of test samples.
     """
     first, second, found = matched(plan, pair)
     used = (first.codes != 0).mean(axis=0)
