@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ksae_lab.data.datasets import load_dataset
 from tests.labs.imported import module
+from tests.repo import ROOT
 
 measure = module("same_units")
 
@@ -136,3 +138,40 @@ def test_units_with_a_name_are_those_that_tell_a_list(monkeypatch):
     assert row == pytest.approx({"cosine": 1, "near": 1, "cosine_all": 1, "near_all": 1})
     sides[True] = sides[True]._replace(codes=codes)  # atoms of other units
     assert measure.named(0)["cosine"] < 0.3
+
+
+def test_twice_as_long_is_twice_the_epochs_and_all_else_alike(monkeypatch, few):
+    """So is a start of the other kind, which changes the start alone."""
+    asked = {}
+
+    def noted(experiment, dataset):
+        asked[change] = experiment
+        return build(experiment, dataset)
+
+    build = measure.build
+    monkeypatch.setattr(measure, "build", noted)
+    monkeypatch.setattr(measure, "trained", lambda run: run.model)
+    for change in (measure.SEED, measure.TWICE, measure.ELSEWHERE):
+        measure.learnt(replace(PLAN, change=change), 0, False)
+    usual = asked[measure.SEED]
+    assert (usual.training.epochs, usual.model.start) == (2, "data")
+    longer = usual.training.model_copy(update={"epochs": 4})
+    assert asked[measure.TWICE] == usual.model_copy(update={"training": longer})
+    elsewhere = usual.model.model_copy(update={"start": "mean"})
+    assert asked[measure.ELSEWHERE] == usual.model_copy(update={"model": elsewhere})
+
+
+@pytest.mark.parametrize("world", measure.BUDGETS)
+def test_the_slowest_of_those_that_are_nearly_best_is_chosen(world):
+    """Chosen again from the stored trials."""
+    tried = pd.read_csv(ROOT / "notebooks" / "same_units" / "choice.csv", comment="#")
+    own = tried[tried.variant.str.startswith(f"{world}, {measure.NETWORK}: ")]
+    best = own[own.left <= 1.005 * own.left.min()]
+    rates = best.variant.str.extract(r"\((.+), '(.+)'\)")
+    slowest = rates[0].astype(float).min()
+    rate, start = measure.chosen(world, measure.NETWORK)
+    assert rate == slowest and start in set(rates[1][rates[0].astype(float) == slowest])
+    weights = tried[tried.variant.str.startswith(f"{world}, {measure.DICTIONARY}: ")]
+    name = weights.variant[weights.left.idxmin()]
+    assert measure.chosen(world, measure.DICTIONARY) == float(name.rpartition(": ")[2])
+    assert measure.chosen(world, measure.UNTRAINED) is None
