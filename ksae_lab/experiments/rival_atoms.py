@@ -103,8 +103,17 @@ def raw(x: np.ndarray, n_units: int, seed: int) -> Atoms:
     return Atoms(unit_rows(x[drawn] - mean), mean)
 
 
-def dictionary(x: np.ndarray, n_units: int, alpha: float, passes: int, seed: int) -> Atoms:
+def dictionary(
+    x: np.ndarray,
+    n_units: int,
+    alpha: float,
+    passes: int,
+    seed: int,
+    start: np.ndarray | None = None,
+) -> Atoms:
     """scikit-learn's dictionary learning: `passes` of x (samples, d), its early stop off.
+
+    It begins at the rows of `start` (n, d), else, whatever the seed, at the principal axes of x.
 
     Lab 2.
     """
@@ -120,6 +129,7 @@ def dictionary(x: np.ndarray, n_units: int, alpha: float, passes: int, seed: int
         tol=0,
         max_no_improvement=None,
         random_state=seed,
+        dict_init=start,
         fit_algorithm="cd",  # the same codes as by LARS, ten times as fast
     )
     # Where units are many, a batch's codes stop short of their last digits, and atoms do not mind.

@@ -161,10 +161,11 @@ def network(
 def dictionary(dataset: Dataset, plan: Plan, alpha: float, seed: int, order: int | None) -> Learnt:
     """scikit-learn's dictionary learning, and codes by pursuit with k atoms.
 
-    It starts at the principal axes, which the seed does not move.
+    It starts at the principal axes, which the seed does not move, or elsewhere at samples.
     """
     x, passes = dataset.x_train.astype(float), BUDGETS[plan.world].passes
-    atoms = rival_atoms.dictionary(x, plan.n, alpha, passes, seed)
+    start = rival_atoms.raw(x, plan.n, seed).W if plan.change == ELSEWHERE else None
+    atoms = rival_atoms.dictionary(x, plan.n, alpha, passes, seed, start)
     return pursued(dataset, atoms, plan.k)
 
 
@@ -285,7 +286,8 @@ def plans() -> Iterator[Plan]:
         yield from (Plan(world, k=k) for k in KS if k != K)
         yield from (Plan(world, change=change) for change in CHANGES if change != SEED)
         yield from (Plan(world, DICTIONARY, n) for n in NS[:2])
-        yield from (Plan(world, DICTIONARY, change=half) for half in (SAME_HALF, OTHER_HALF))
+        for change in (SAME_HALF, OTHER_HALF, ELSEWHERE):
+            yield Plan(world, DICTIONARY, change=change)
         yield from (Plan(world, UNTRAINED, n, change=OTHER_HALF) for n in NS)
     control = usual(MADE)
     yield from (

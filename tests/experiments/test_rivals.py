@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA, MiniBatchDictionaryLearning, SparseCoder
 
+from ksae_lab.data import ground_truth
 from ksae_lab.data.datasets import load_dataset
+from ksae_lab.evaluation.recovery import match
 from ksae_lab.experiments import rival_atoms, rival_networks
 from ksae_lab.experiments.rival_atoms import Atoms, by_omp, heap
 
@@ -34,6 +36,17 @@ def test_a_dictionary_is_scikit_learns_with_its_early_stop_off(digits):
     found = ((by_omp(atoms, 4)(digits.x_test) - digits.x_test) ** 2).mean()
     assert found == pytest.approx(expected, rel=0.02)
     assert (rival_atoms.dictionary(x, 15, 1, 3, 3).W != atoms.W).any()
+
+
+def test_a_dictionary_that_begins_at_what_made_the_samples_stays_there():
+    """From the principal axes one pass does not lead there."""
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=(12, 8))
+    W /= np.linalg.norm(W, axis=1, keepdims=True)
+    x = ground_truth.samples(W, 600, 2, rng).x
+    begun, axes = (rival_atoms.dictionary(x, 12, 0.05, 1, 0, start) for start in (W, None))
+    near = [np.abs(match(atoms.W, W).cosines) for atoms in (begun, axes)]
+    assert near[0].min() > 0.97 > near[1].mean()
 
 
 def test_what_moves_is_another_heap(digits):

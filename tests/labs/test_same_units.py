@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from ksae_lab.data.datasets import load_dataset
+from ksae_lab.experiments.rival_atoms import Atoms
 from tests.labs.imported import module
 from tests.repo import ROOT
 
@@ -175,3 +176,27 @@ def test_the_slowest_of_those_that_are_nearly_best_is_chosen(world):
     name = weights.variant[weights.left.idxmin()]
     assert measure.chosen(world, measure.DICTIONARY) == float(name.rpartition(": ")[2])
     assert measure.chosen(world, measure.UNTRAINED) is None
+
+
+def test_dictionary_learning_may_start_at_samples_that_the_seed_draws(monkeypatch, few):
+    """Else it is left to scikit-learn, whatever differs."""
+    starts = []
+
+    def noted(x, n_units, alpha, passes, seed, start):
+        starts.append(start)
+        return Atoms(np.eye(D)[:n_units], np.zeros(D))
+
+    monkeypatch.setattr(measure.rival_atoms, "dictionary", noted)
+    plan = replace(PLAN, learner=measure.DICTIONARY)
+    for change, which in (
+        (measure.SEED, False),
+        (measure.ELSEWHERE, False),
+        (measure.ELSEWHERE, 1),
+    ):
+        measure.learnt(replace(plan, change=change), 0, bool(which))
+    unasked, first, second = starts
+    assert unasked is None
+    centred = few.x_train - few.x_train.mean(axis=0)
+    for start in (first, second):
+        np.testing.assert_allclose(measure.match(centred, start).cosines, 1, rtol=1e-5)
+    assert not np.allclose(first, second)
