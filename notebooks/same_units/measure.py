@@ -344,9 +344,9 @@ def named(pair: int) -> Row:
 
 def named_jobs() -> Iterator[Job]:
     """A row for each pair of words' networks."""
-    plan = Plan("words")
+    plan, words = Plan("words"), LISTS.read_text(encoding="utf-8")
     for pair in PAIRS:
-        text = f"{known(plan, chosen(plan.world, plan.learner))} {LEAST} {LISTS.read_text()}"
+        text = f"{known(plan, chosen(plan.world, plan.learner))} {LEAST} {words}"
         yield Job("words", pair, hash_of(text), partial(named, pair))
 
 
